@@ -1,0 +1,13 @@
+"""Graft: training-free image composition and editing for ComfyUI."""
+
+WEB_DIRECTORY = "./web"
+
+
+async def comfy_entrypoint():
+    """ComfyUI's entry point; the host is imported here and not before."""
+    from .nodes import GraftExtension
+
+    return GraftExtension()
+
+
+__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

@@ -1,0 +1,1 @@
+"""What an edit does to hidden states, queries, keys, values and logits. torch only."""

@@ -1,0 +1,1 @@
+"""The only folder that imports ComfyUI: streams and taps, windows and layers, samplers, fingerprints, the miniature."""

@@ -1,0 +1,150 @@
+"""Graft's own sampler and inverter, and how trajectories are made with them."""
+
+from __future__ import annotations
+
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ..inversion import solvers
+from ..inversion.solvers import Denoiser, Solver, Step
+from ..inversion.trajectory import Trajectory
+from .errors import GraftError
+from .fingerprints import conditioning_fingerprint, model_fingerprint
+from .plan import RUN_KEY, require_unedited
+
+RECORD_KEY = "graft_record"
+
+
+class GraftSampler(comfy.samplers.KSAMPLER):
+    """A SAMPLER that runs one of Graft's solvers from noise to picture and gives step operators their turn."""
+
+    def __init__(self, solver: Solver) -> None:
+        super().__init__(self._run)
+        self.solver = solver
+
+    def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
+        run = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
+
+        def after_step(x_next: Tensor, step: Step) -> Tensor:
+            _report(callback, step)
+            return x_next if run is None else run.after_step(x_next, step)
+
+        return solvers.sample(self.solver, _denoiser(model, extra_args), x, sigmas, after_step)
+
+
+class Inverter(comfy.samplers.KSAMPLER):
+    """A sampler that runs a solver from picture to noise along ascending sigmas and keeps what it passes."""
+
+    def __init__(self, solver: Solver, iterations: int) -> None:
+        super().__init__(self._run)
+        self.solver, self.iterations = solver, iterations
+        self.latents: list[Tensor] = []
+
+    def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
+        self.latents = [x]
+
+        def after_step(x_next: Tensor, step: Step) -> Tensor:
+            _report(callback, step)
+            self.latents.append(x_next)
+            return x_next
+
+        return solvers.invert(self.solver, _denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
+
+
+def _denoiser(model, extra_args: dict) -> Denoiser:
+    return lambda x, sigma: model(x, sigma * x.new_ones(len(x)), **extra_args)
+
+
+def _report(callback, step: Step) -> None:
+    """Progress and preview; ComfyUI's callback is also where an interrupt is noticed."""
+    if callback is not None:
+        callback({"i": step.index, "x": step.x, "denoised": step.denoised, "sigma": step.sigma, "sigma_hat": step.sigma})
+
+
+def require_descending(sigmas: Tensor) -> None:
+    if len(sigmas) < 2 or not bool((sigmas.diff() < 0).all()):
+        raise GraftError(
+            f"sigmas: a schedule of at least one step that falls from noise to picture is needed, got {sigmas.tolist()}; connect a scheduler's output"
+        )
+
+
+def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: Solver, iterations: int) -> Trajectory:
+    """The trajectory of clean `latent` (B, C, h, w), in the VAE's space, under `conditioning` without guidance.
+
+    `sigmas` (S + 1) descend as schedulers give them. Makes S model calls per iteration (S + 1 for DPM-Solver++ from
+    level 0).
+    """
+    require_descending(sigmas)
+    require_unedited(model)
+    inverter = Inverter(solver, iterations)
+    _sample_unguided(model, conditioning, latent, inverter, sigmas.flip(0))
+    return Trajectory(
+        latents=torch.stack([x.cpu() for x in reversed(inverter.latents)]),
+        sigmas=sigmas.float().cpu(),
+        solver=f"{solver}, {iterations} iterations" if solver == "ddim" else solver,
+        model=model_fingerprint(model),
+        conditioning=conditioning_fingerprint(conditioning),
+    )
+
+
+def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
+    """(B, C, h, w), in the VAE's space: the trajectory's solver run back from its noisiest latents without guidance."""
+    require_unedited(model)
+    solver = "dpmpp_2m" if trajectory.solver == "dpmpp_2m" else "ddim"
+    noisiest = model.model.process_latent_out(trajectory.latents[0])
+    return _sample_unguided(model, conditioning, noisiest, GraftSampler(solver), trajectory.sigmas)
+
+
+def _sample_unguided(model, conditioning: list, latent: Tensor, sampler, sigmas: Tensor) -> Tensor:
+    """Runs `sampler` from `latent` without added noise and with the one conditioning, one row per call and picture."""
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": conditioning})
+    callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
+    disable = not comfy.utils.PROGRESS_BAR_ENABLED
+    return guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
+
+
+def record(
+    guider, noise: Tensor, latent: Tensor, sampler, sigmas: Tensor, seed: int, mask: Tensor | None = None
+) -> tuple[Tensor, Trajectory]:
+    """Runs a generation as SamplerCustomAdvanced does; returns its latents and the trajectory of what the model was shown.
+
+    Every noise level the sampler asks about is kept, the last look where it asks twice.
+    """
+    require_descending(sigmas)
+    require_unedited(guider.model_patcher)
+    seen: dict[float, Tensor] = {}
+
+    def keep_latents(executor, x, timestep, *args, **kwargs):
+        seen[float(timestep[0])] = x.cpu()
+        return executor(x, timestep, *args, **kwargs)
+
+    before = guider.model_options
+    guider.model_options = comfy.model_patcher.create_model_options_clone(before)
+    comfy.patcher_extension.add_wrapper_with_key(
+        WrappersMP.PREDICT_NOISE, RECORD_KEY, keep_latents, guider.model_options, is_model_options=True
+    )
+    try:
+        callback = latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1)
+        disable = not comfy.utils.PROGRESS_BAR_ENABLED
+        samples = guider.sample(noise, latent, sampler, sigmas, denoise_mask=mask, callback=callback, disable_pbar=disable, seed=seed)
+    finally:
+        guider.model_options = before
+    last = float(sigmas[-1])
+    seen[last] = guider.model_patcher.model.process_latent_in(samples).cpu()
+    levels = sorted(seen, reverse=True)
+    positive = guider.original_conds["positive"]
+    trajectory = Trajectory(
+        latents=torch.stack([seen[level] for level in levels]),
+        sigmas=torch.tensor(levels),
+        solver="recorded",
+        model=model_fingerprint(guider.model_patcher),
+        conditioning=conditioning_fingerprint([(entry["cross_attn"], entry) for entry in positive]),
+    )
+    return samples, trajectory

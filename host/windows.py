@@ -1,0 +1,37 @@
+"""When an edit is active."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import GraftError
+
+
+@dataclass(frozen=True)
+class Window:
+    """Noise levels below `highest` and above `lowest`: sigmas, from a start and an end in percent of the schedule."""
+
+    highest: float
+    lowest: float
+
+    def __contains__(self, sigma: float) -> bool:
+        return self.lowest < sigma <= self.highest
+
+    @property
+    def empty(self) -> bool:
+        return self.lowest >= self.highest
+
+    @staticmethod
+    def of_percent(model, start: float, end: float) -> Window:
+        """ComfyUI's convention: 0 is the noisiest level, 1 the clean picture, in equal parts of the model's timesteps.
+
+        With evenly spaced timesteps, the first int(S * end) of S steps are inside a window that starts at 0.
+        """
+        if not 0 <= start <= 1 or not 0 <= end <= 1:
+            raise GraftError(f"start_percent, end_percent: {start} and {end} must lie between 0 and 1")
+        if start > end:
+            raise GraftError(f"start_percent, end_percent: the window ends ({end}) before it starts ({start})")
+        sampling = model.get_model_object("model_sampling")
+        if start == end:
+            return Window(0.0, 0.0)
+        return Window(float(sampling.percent_to_sigma(start)), float(sampling.percent_to_sigma(end)))

@@ -1,0 +1,1 @@
+"""Solvers of the probability-flow ODE in both directions, and the trajectories they leave behind. torch only."""

@@ -1,0 +1,121 @@
+"""Solvers of the probability-flow ODE, from noise to picture and back.
+
+Everything is in sampler space (variance exploding): x = x0 + sigma * noise. A `Denoiser` takes (x, sigma) and returns
+the predicted x0, as ComfyUI's models do for eps- and v-prediction alike, so one set of solvers serves both. In the
+papers' variance-preserving terms x_vp = x / sqrt(1 + sigma^2) and alpha_bar = 1 / (1 + sigma^2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""(x (B, C, h, w), sigma ()) -> predicted x0 (B, C, h, w)."""
+
+Solver = Literal["ddim", "dpmpp_2m"]
+SOLVERS: tuple[Solver, ...] = get_args(Solver)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a solver: from `x` at `sigma` to noise level `sigma_next`; `denoised` is the prediction it used."""
+
+    index: int
+    sigma: Tensor
+    sigma_next: Tensor
+    x: Tensor
+    denoised: Tensor
+
+
+class StepHook(Protocol):
+    """Called after every step with the latent it arrived at; returns the latent to go on with."""
+
+    def __call__(self, x: Tensor, step: Step) -> Tensor: ...
+
+
+def keep(x: Tensor, step: Step) -> Tensor:
+    """The hook that changes nothing."""
+    return x
+
+
+def noise_prediction(x: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
+    """eps = (x - x0) / sigma."""
+    return (x - denoised) / sigma
+
+
+def ddim_step(x: Tensor, noise: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
+    """Deterministic DDIM (Song et al. 2021, eq. 12 with eta 0), which is Euler's step in sampler space."""
+    return x + (sigma_next - sigma) * noise
+
+
+def sample_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep) -> Tensor:
+    """DDIM along descending `sigmas` (S + 1), from `x` at the first level to the last."""
+    for index, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+        denoised = denoise(x, sigma)
+        x_next = ddim_step(x, noise_prediction(x, denoised, sigma), sigma, sigma_next)
+        x = after_step(x_next, Step(index, sigma, sigma_next, x, denoised))
+    return x
+
+
+def invert_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, iterations: int = 1) -> Tensor:
+    """DDIM inversion along ascending `sigmas` (S + 1).
+
+    The step to sigma_next asks for the noise at the level it goes to, as DDIM's own step from there would. With one
+    iteration the model sees the latent it comes from, rescaled to that level (the usual approximation: "latent of c,
+    label of t"); each further one feeds it the estimate just made, a fixed-point iteration for the x whose DDIM step
+    back lands exactly on the present latent (Pan et al. 2023, AIDI; Garibi et al. 2024, ReNoise).
+    """
+    for index, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+        estimate = x * ((1 + sigma_next**2) / (1 + sigma**2)).sqrt()
+        for _ in range(iterations):
+            denoised = denoise(estimate, sigma_next)
+            noise = noise_prediction(estimate, denoised, sigma_next)
+            estimate = ddim_step(x, noise, sigma, sigma_next)
+        x = after_step(estimate, Step(index, sigma, sigma_next, x, denoised))
+    return x
+
+
+def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep) -> Tensor:
+    """DPM-Solver++ 2M (Lu et al. 2022, Algorithm 2) along `sigmas` in either direction.
+
+    With lambda = -log(sigma) and h = lambda_next - lambda the step in sampler space is
+    x_next = (sigma_next / sigma) x - (e^-h - 1) [m + h / (2 h_last) (m - m_last)], with m the predicted x0; the first
+    step is of first order. A last level of 0 returns the prediction itself; a first level of 0, where the solver has no
+    finite lambda, is left by one DDIM inversion step.
+    """
+    last: tuple[Tensor, Tensor] | None = None
+    for index, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+        if sigma == 0:
+            arrived = invert_ddim(denoise, x, sigmas[:2])
+            x = after_step(arrived, Step(index, sigma, sigma_next, x, x))
+            continue
+        denoised = denoise(x, sigma)
+        if sigma_next == 0:
+            arrived = denoised
+        else:
+            h = sigma.log() - sigma_next.log()
+            target = denoised
+            if last is not None:
+                h_last, denoised_last = last
+                target = denoised + h / (2 * h_last) * (denoised - denoised_last)
+            arrived = (sigma_next / sigma) * x - torch.expm1(-h) * target
+            last = h, denoised
+        x = after_step(arrived, Step(index, sigma, sigma_next, x, denoised))
+    return x
+
+
+def sample(solver: Solver, denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep) -> Tensor:
+    """From noise to picture: `sigmas` (S + 1) descend."""
+    return {"ddim": sample_ddim, "dpmpp_2m": dpmpp_2m}[solver](denoise, x, sigmas, after_step)
+
+
+def invert(solver: Solver, denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, iterations: int = 1) -> Tensor:
+    """From picture to noise: `sigmas` (S + 1) ascend. `iterations` are DDIM's fixed-point iterations; DPM-Solver++ has none."""
+    if solver == "ddim":
+        return invert_ddim(denoise, x, sigmas, after_step, iterations)
+    return dpmpp_2m(denoise, x, sigmas, after_step)

@@ -1,0 +1,261 @@
+"""Nodes that make, show, keep and replay trajectories."""
+
+import json
+
+import comfy.model_management
+import comfy.sample
+import torch
+from comfy_api.latest import io, ui
+
+from ..host import sampling, trajectory_files
+from ..host.errors import GraftError
+from ..host.pictures import decode, encode, psnr
+from ..inversion.trajectory import Trajectory
+from .types import SOLVERS, TrajectoryType
+
+CATEGORY = "Graft/inversion"
+
+
+class InvertImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftInvertImage",
+            display_name="Invert Image",
+            category=CATEGORY,
+            description="Finds the noise that a picture would have been generated from, and every stage in between: its trajectory.",
+            search_aliases=["ddim inversion", "inversion", "noise inversion", "fixed-point inversion", "unsampler"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will edit the picture, without Graft's editing nodes."),
+                io.Vae.Input("vae", tooltip="The model's VAE."),
+                io.Image.Input("image", tooltip="The picture, or a batch of pictures of one size."),
+                io.Conditioning.Input("conditioning", tooltip="An encoded prompt. The empty prompt is the safe choice."),
+                io.Sigmas.Input(
+                    "sigmas", tooltip="The schedule of the edit, as a scheduler gives it. ddim_uniform is what the papers use."
+                ),
+                io.Combo.Input(
+                    "solver", options=list(SOLVERS), default="DDIM", tooltip="The solver of the sampler that will run the edit."
+                ),
+                io.Int.Input(
+                    "iterations",
+                    default=3,
+                    min=1,
+                    max=20,
+                    tooltip="Model calls per DDIM step. 1 is plain DDIM inversion, as in the papers; 3 removes nearly all of its error. DPM-Solver++ ignores it.",
+                ),
+            ],
+            outputs=[
+                TrajectoryType.Output(display_name="trajectory", tooltip="The picture at every noise level."),
+                io.Latent.Output(display_name="latent", tooltip="The encoded picture."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, vae, image, conditioning, sigmas, solver, iterations) -> io.NodeOutput:
+        latent = encode(vae, image)
+        trajectory = sampling.invert(model, conditioning, latent, sigmas, SOLVERS[solver], iterations)
+        return io.NodeOutput(trajectory, {"samples": latent})
+
+
+class Reconstruct(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftReconstruct",
+            display_name="Reconstruct",
+            category=CATEGORY,
+            description="Samples a trajectory back to a picture without any edit, and says how close it comes: what an edit starts from.",
+            search_aliases=["round trip", "inversion quality", "psnr"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model the trajectory was made with."),
+                io.Vae.Input("vae", tooltip="The model's VAE."),
+                TrajectoryType.Input("trajectory", tooltip="The trajectory to sample back."),
+                io.Conditioning.Input("conditioning", tooltip="The encoded prompt the trajectory was made with."),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The reconstructed picture."),
+                io.Latent.Output(display_name="latent", tooltip="The reconstructed latent."),
+                io.Float.Output(
+                    display_name="decibels", tooltip="Mean PSNR against the decoded clean latent. Above 40 dB no difference can be seen."
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model, vae, trajectory: Trajectory, conditioning) -> io.NodeOutput:
+        latent = sampling.reconstruct(model, conditioning, trajectory)
+        image = decode(vae, latent)
+        clean = decode(vae, model.model.process_latent_out(trajectory.clean))
+        values = psnr(image, clean)
+        report = {"round_trip_db": [round(value, 2) for value in values.tolist()], "steps": trajectory.steps, "solver": trajectory.solver}
+        return io.NodeOutput(image, {"samples": latent}, values.mean().item(), ui=ui.PreviewText(json.dumps(report)))
+
+
+class RecordTrajectory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftRecordTrajectory",
+            display_name="Record Trajectory",
+            category=CATEGORY,
+            description="Generates a picture as SamplerCustomAdvanced does and keeps its trajectory, so that a second prompt can be sampled beside it.",
+            search_aliases=["record", "generation trajectory", "synthetic edit"],
+            inputs=[
+                io.Noise.Input("noise", tooltip="The noise to start from."),
+                io.Guider.Input("guider", tooltip="Model, prompts and guidance."),
+                io.Sampler.Input("sampler", tooltip="Any deterministic sampler."),
+                io.Sigmas.Input("sigmas", tooltip="The schedule."),
+                io.Latent.Input("latent_image", tooltip="An empty latent, or the latent to start from."),
+            ],
+            outputs=[
+                TrajectoryType.Output(display_name="trajectory", tooltip="The generation at every noise level."),
+                io.Latent.Output(display_name="latent", tooltip="The generated latent."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, noise, guider, sampler, sigmas, latent_image) -> io.NodeOutput:
+        latent = latent_image.copy()
+        sizes = latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
+        latent["samples"] = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent["samples"], *sizes)
+        start = noise.generate_noise(latent)
+        samples, trajectory = sampling.record(guider, start, latent["samples"], sampler, sigmas, noise.seed, latent.get("noise_mask"))
+        latent["samples"] = samples.to(comfy.model_management.intermediate_device())
+        return io.NodeOutput(trajectory, latent)
+
+
+class FixedNoise:
+    """A NOISE that adds nothing: the trajectory's latents are noisy already."""
+
+    seed = 0
+
+    def generate_noise(self, latent: dict) -> torch.Tensor:
+        return torch.zeros_like(latent["samples"], device="cpu")
+
+
+class StartFromTrajectory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftStartFromTrajectory",
+            display_name="Start From Trajectory",
+            category=CATEGORY,
+            description="Everything a sampler needs to start where a trajectory is: connect noise, sigmas and latent to SamplerCustomAdvanced.",
+            search_aliases=["inverted noise", "start latent", "resume"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample."),
+                TrajectoryType.Input("trajectory", tooltip="The trajectory to start from."),
+                io.Float.Input(
+                    "skip",
+                    default=0.0,
+                    min=0.0,
+                    max=0.99,
+                    step=0.01,
+                    tooltip="Part of the steps to leave out. 0 starts at the noisiest latent; more keeps more of the picture.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Noise.Output(display_name="noise", tooltip="No noise: the latent has its own."),
+                io.Sigmas.Output(display_name="sigmas", tooltip="The trajectory's noise levels from there on."),
+                io.Latent.Output(display_name="latent", tooltip="The noisy latent."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, trajectory: Trajectory, skip: float) -> io.NodeOutput:
+        channels = model.get_model_object("latent_format").latent_channels
+        if trajectory.latents.shape[2] != channels:
+            raise GraftError(
+                f"trajectory: its latents have {trajectory.latents.shape[2]} channels, this model's have {channels}; use the model it was made with"
+            )
+        first = int(trajectory.steps * skip)
+        latent = model.model.process_latent_out(trajectory.latents[first])
+        return io.NodeOutput(FixedNoise(), trajectory.sigmas[first:], {"samples": latent})
+
+
+class SaveTrajectory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftSaveTrajectory",
+            display_name="Save Trajectory",
+            category=CATEGORY,
+            description="Writes a trajectory to a file in output/trajectories, so that a picture need not be inverted again.",
+            inputs=[
+                TrajectoryType.Input("trajectory", tooltip="The trajectory to keep."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="trajectories/graft",
+                    tooltip="Folder and beginning of the file's name, below the output folder.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="file", tooltip="The file's name, as Load Trajectory lists it.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, trajectory: Trajectory, filename_prefix: str) -> io.NodeOutput:
+        name = trajectory_files.save(trajectory, filename_prefix)
+        return io.NodeOutput(name, ui=ui.PreviewText(name))
+
+
+class LoadTrajectory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftLoadTrajectory",
+            display_name="Load Trajectory",
+            category=CATEGORY,
+            description="Reads a trajectory written by Save Trajectory. It must have been made with the same model and LoRAs.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model the trajectory was made with."),
+                io.Combo.Input("file", options=trajectory_files.names(), tooltip="A file in the output or input folder."),
+            ],
+            outputs=[TrajectoryType.Output(display_name="trajectory", tooltip="The trajectory.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        return (
+            trajectory_files.find(file) is not None
+            or f"file: {file!r} is in neither the output nor the input folder; save the trajectory again"
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_) -> str:
+        return trajectory_files.state(file)
+
+    @classmethod
+    def execute(cls, model, file: str) -> io.NodeOutput:
+        return io.NodeOutput(trajectory_files.load(model, file))
+
+
+class ShowTrajectory(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftShowTrajectory",
+            display_name="Show Trajectory",
+            category=CATEGORY,
+            description="Decodes a trajectory at evenly spaced stages, from noise to picture.",
+            inputs=[
+                io.Model.Input("model", tooltip="The model the trajectory was made with."),
+                io.Vae.Input("vae", tooltip="The model's VAE."),
+                TrajectoryType.Input("trajectory", tooltip="The trajectory to show."),
+                io.Int.Input("stages", default=6, min=2, max=50, tooltip="How many pictures to show."),
+            ],
+            outputs=[io.Image.Output(display_name="images", tooltip="The stages of the first picture, as a batch.")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model, vae, trajectory: Trajectory, stages: int) -> io.NodeOutput:
+        chosen = torch.linspace(0, trajectory.steps, min(stages, trajectory.steps + 1)).round().long()
+        shown = [model.model.process_latent_out(trajectory.scaled_to_picture(index)[:1]) for index in chosen.tolist()]
+        images = torch.cat([decode(vae, latent) for latent in shown])
+        return io.NodeOutput(images, ui=ui.PreviewImage(images, cls=cls))
+
+
+NODES = [InvertImage, Reconstruct, RecordTrajectory, StartFromTrajectory, SaveTrajectory, LoadTrajectory, ShowTrajectory]

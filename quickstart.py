@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Graft from one command. Needs Python 3.10 to 3.13 and nothing else.
+
+demo    run every workflow that needs no files of yours; pictures and a report go to output/demo
+serve   ComfyUI with Graft in it, in your browser
+test    lint, contracts and all tests (arguments after -- go to pytest)
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+OLDEST, NEWEST = (3, 10), (3, 13)
+TOOLS = Path(__file__).absolute().parent / "tools"
+
+
+def arguments(command_line=None):
+    """The parsed command line; `rest` is what follows "--"."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--comfyui", type=Path, metavar="PATH", help="use this ComfyUI instead of looking for one or getting one")
+    common.add_argument("--use-current-python", action="store_true", help="use the environment of this Python instead of an own one")
+    common.add_argument("--torch-backend", metavar="BACKEND", help="which build of torch uv installs, e.g. cpu, cu130, auto")
+    running = argparse.ArgumentParser(add_help=False)
+    running.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where models run (default: auto)")
+    running.add_argument("--port", type=int, help="port of the server (default: a free one)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | test")
+    demo = commands.add_parser("demo", parents=[common, running], help="run the workflows, write pictures and a report")
+    demo.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: output/demo)")
+    commands.add_parser("serve", parents=[common, running], help="start ComfyUI with Graft and print its address")
+    test = commands.add_parser("test", parents=[common], help="run lint, contracts and tests")
+    test.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- PYTEST ARGUMENTS", help="passed to pytest")
+    return parser.parse_args(command_line)
+
+
+def require_python():
+    """Raise QuickstartError outside the versions that ComfyUI and torch have packages for."""
+    from quickstart_error import QuickstartError
+
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        raise QuickstartError(
+            "Graft needs Python {}.{} to {}.{}, this is {}.{}. Start quickstart.py with another one, e.g. python3.12 quickstart.py.".format(
+                *OLDEST, *NEWEST, *sys.version_info[:2]
+            )
+        )
+
+
+def run(options):
+    """Prepare the host, then become the tool for the command, in the host's environment. Returns the exit code."""
+    require_python()
+    import host_install
+
+    choices = {"comfyui": options.comfyui, "use_current_python": options.use_current_python, "development": options.command == "test"}
+    if options.torch_backend:
+        choices["torch_backend"] = options.torch_backend
+    host = host_install.prepare(host_install.Choices(**choices))
+    print(f"ComfyUI {host.version} at {host.comfyui}", flush=True)
+    command = [str(host.python), str(TOOLS / SCRIPTS[options.command]), "--comfyui", str(host.comfyui), *tool_arguments(options, host)]
+    if os.name == "nt":
+        return subprocess.call(command)
+    os.execv(command[0], command)  # so that signals reach the tool itself
+
+
+SCRIPTS = {"demo": "demo.py", "serve": "serve.py", "test": "checks.py"}
+
+
+def tool_arguments(options, host):
+    """What of the command line concerns the tool."""
+    if options.command == "test":
+        return options.rest
+    words = ["--device", options.device] + (["--port", str(options.port)] if options.port is not None else [])
+    if options.command == "demo" and options.output:
+        words += ["--output", str(options.output.absolute())]
+    if options.command == "serve" and not host.own:
+        words += ["--models", str(host.comfyui / "models")]  # the user's own checkpoints, read where they are
+    return words
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(TOOLS))
+    if sys.version_info < OLDEST:  # too old to read the tools themselves
+        sys.exit("Graft needs Python {}.{} to {}.{}.".format(*OLDEST, *NEWEST))
+    from quickstart_error import reporting
+
+    sys.exit(reporting(lambda: run(arguments())))

@@ -1,0 +1,13 @@
+"""Loads the pack as the package `graft`; puts `tools/` and, where COMFYUI_PATH is set, ComfyUI on the path."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+import pack  # noqa: E402
+
+if "COMFYUI_PATH" in os.environ:
+    pack.load_host()
+pack.load_pack()

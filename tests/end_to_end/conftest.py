@@ -1,0 +1,46 @@
+"""A real server for the end-to-end tests: one per test session, with the pack loaded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+if str(TOOLS) not in sys.path:
+    sys.path.insert(0, str(TOOLS))
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Path:
+    """The folder of the real ComfyUI that the tests run against."""
+    if "COMFYUI_PATH" not in os.environ:
+        pytest.fail("COMFYUI_PATH is not set. Run the tests with: python quickstart.py test")
+    return Path(os.environ["COMFYUI_PATH"])
+
+
+@pytest.fixture(scope="session")
+def server(comfyui: Path):
+    """A running HostServer with Graft in it; `server.client` queues prompts, `server.address` is for browsers."""
+    from host_server import ServerOptions, running_server
+
+    with running_server(ServerOptions(comfyui)) as running:
+        yield running
+
+
+@pytest.fixture
+def stand_in_host(tmp_path: Path):
+    """Makes trees that have ComfyUI's landmarks and nothing behind them; their main.py does what a test wants."""
+
+    def make(folder: Path | None = None, version: str = "0.30.0", main: str = "") -> Path:
+        folder = folder or tmp_path / "host"
+        (folder / "comfy").mkdir(parents=True)
+        for name in ("nodes.py", "execution.py", "requirements.txt", "comfy/cli_args.py"):
+            (folder / name).write_text("", encoding="utf-8")
+        (folder / "main.py").write_text(main, encoding="utf-8")
+        (folder / "comfyui_version.py").write_text(f'__version__ = "{version}"\n', encoding="utf-8")
+        return folder
+
+    return make

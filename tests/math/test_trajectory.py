@@ -1,0 +1,134 @@
+"""Trajectories: what lies between stored levels, and files that can be trusted."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from graft.inversion.trajectory import FORMAT, Trajectory, TrajectoryError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
+
+
+def trajectory(sigmas: torch.Tensor = SIGMAS, batch: int = 2) -> Trajectory:
+    latents = torch.randn(len(sigmas), batch, 4, 3, 5, generator=torch.Generator().manual_seed(0))
+    return Trajectory(latents, sigmas, "ddim, 3 iterations", "0123456789abcdef", "fedcba9876543210")
+
+
+def test_stored_levels_come_back_bit_for_bit():
+    stored = trajectory()
+    for index, sigma in enumerate(SIGMAS.tolist()):
+        assert torch.equal(stored.at(sigma), stored.latents[index])
+
+
+def test_a_level_off_by_rounding_is_the_stored_one():
+    stored = trajectory()
+    assert torch.equal(stored.at(5.0 * (1 + 2e-7)), stored.latents[1])
+    assert stored.nearest(5.0 * 1.001) is None
+    assert stored.nearest(0.003) is None
+
+
+@given(st.floats(0.0, 80.0))
+@settings(deadline=None)
+def test_straight_lines_in_sigma_are_interpolated_and_extended_exactly(sigma):
+    generator = torch.Generator().manual_seed(1)
+    picture, noise = (torch.randn(2, 4, 3, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    levels = SIGMAS[:-1].double()
+    straight = Trajectory(torch.stack([picture + level * noise for level in levels]), levels, "ddim", "m", "c")
+    # A stored level answers for levels a hair's breadth away.
+    torch.testing.assert_close(
+        straight.at(sigma), picture + sigma * noise, rtol=0, atol=1e-3 if straight.nearest(sigma) is not None else 1e-9
+    )
+
+
+def test_between_two_levels_only_those_two_count():
+    stored = trajectory()
+    middle = stored.at(3.0)
+    torch.testing.assert_close(middle, (stored.latents[1] + stored.latents[2]) / 2)
+
+
+def test_stages_are_shown_in_the_range_of_pictures():
+    stored = trajectory()
+    torch.testing.assert_close(stored.scaled_to_picture(0), stored.latents[0] / (1 + 14.6**2) ** 0.5)
+    assert torch.equal(stored.scaled_to_picture(4), stored.clean)
+
+
+@pytest.mark.parametrize(
+    "latents, sigmas",
+    [
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, 1.0])),
+        (torch.zeros(1, 1, 4, 2, 2), torch.tensor([1.0])),
+        (torch.zeros(3, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0])),
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([0.0, 1.0, 2.0])),
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, 1.0, 1.0])),
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, float("nan"), 0.0])),
+    ],
+)
+def test_what_is_no_trajectory_cannot_be_made(latents, sigmas):
+    with pytest.raises(TrajectoryError):
+        Trajectory(latents, sigmas, "ddim", "m", "c")
+
+
+def test_a_saved_trajectory_comes_back_bit_for_bit(tmp_path):
+    stored, path = trajectory(), tmp_path / "new folder" / "cat.safetensors"
+    stored.save(path)
+    loaded = Trajectory.load(path, stored.model)
+    for field in dataclasses.fields(Trajectory):
+        ours, theirs = getattr(loaded, field.name), getattr(stored, field.name)
+        assert torch.equal(ours, theirs) if isinstance(theirs, torch.Tensor) else ours == theirs
+    assert [file.name for file in path.parent.iterdir()] == ["cat.safetensors"]
+
+
+def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "cat.safetensors"
+    trajectory().save(path)
+    before = path.read_bytes()
+
+    def full_disk(*_, **__):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("graft.inversion.trajectory.save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        trajectory(batch=3).save(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["cat.safetensors"]
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_file_is_refused(tmp_path, kept):
+    path = tmp_path / "cat.safetensors"
+    trajectory().save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(TrajectoryError, match="cat.safetensors: cannot be read"):
+        Trajectory.load(path)
+
+
+def test_a_file_of_another_model_is_refused_with_both_fingerprints(tmp_path):
+    path = tmp_path / "cat.safetensors"
+    trajectory().save(path)
+    with pytest.raises(TrajectoryError, match=r"another model.*0123456789abcdef.*ffff"):
+        Trajectory.load(path, "ffff")
+    assert Trajectory.load(path).model == "0123456789abcdef"
+
+
+def test_files_that_are_no_trajectories_are_refused(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"latents": torch.zeros(2, 1, 4, 2, 2), "sigmas": torch.tensor([1.0, 0.0])}, path)
+    with pytest.raises(TrajectoryError, match="not a trajectory"):
+        Trajectory.load(path)
+    with pytest.raises(TrajectoryError, match="cannot be read"):
+        Trajectory.load(tmp_path / "missing.safetensors")
+
+
+def test_a_file_of_a_newer_version_asks_for_an_update(tmp_path):
+    path = tmp_path / "cat.safetensors"
+    trajectory().save(path)
+    tensors = load_file(path)
+    metadata = {"format": FORMAT, "version": 99, "solver": "ddim", "model": "m", "conditioning": "c"}
+    save_file(tensors, path, metadata={FORMAT: json.dumps(metadata)})
+    with pytest.raises(TrajectoryError, match="newer Graft"):
+        Trajectory.load(path)

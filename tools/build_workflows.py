@@ -1,0 +1,168 @@
+"""Build the shipped workflows from their descriptions, or check that they are up to date.
+
+    python tools/build_workflows.py                 write workflows/*.json
+    python tools/build_workflows.py --check         fail if a file differs from its description or from the live schema
+    python tools/build_workflows.py --thumbnails    run what the embedded model can run, and write workflows/*.jpg
+
+The schema is asked of a server: of --url, or of one started for it (--comfyui or COMFYUI_PATH; about ten seconds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import os
+import pkgutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import host_source
+import workflow_descriptions
+from demo_report import natural_order
+from demo_workflows import Workflow, files_needed
+from graph import Graph, ObjectInfo, check, to_prompt, to_workflow
+from host_client import HostClient
+from host_server import PACK, ServerOptions, running_server
+from PIL import Image
+from quickstart_error import QuickstartError, reporting
+
+FOLDER = PACK / "workflows"
+THUMBNAIL_WIDTH = 512
+GAP = 4  # pixels between the pictures of a thumbnail
+
+
+def descriptions() -> list[Graph]:
+    """Every described workflow. ValueError if two have one title."""
+    modules = [
+        importlib.import_module(f"workflow_descriptions.{module.name}") for module in pkgutil.iter_modules(workflow_descriptions.__path__)
+    ]
+    graphs = [graph for module in modules for graph in module.graphs()]
+    titles = [graph.title for graph in graphs]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise ValueError(f"Two workflows have the title {title!r}.")
+    return graphs
+
+
+def write(graphs: Sequence[Graph], object_info: ObjectInfo, folder: Path = FOLDER) -> list[Path]:
+    """Write the workflows into `folder`, named by their titles; returns the files."""
+    folder.mkdir(exist_ok=True)
+    files = []
+    for graph in graphs:
+        files.append(folder / f"{graph.title}.json")
+        files[-1].write_text(as_text(to_workflow(graph, object_info)), encoding="utf-8", newline="\n")
+    return files
+
+
+def as_text(workflow: Mapping) -> str:
+    """The text of a workflow's file: the same for the same workflow."""
+    return json.dumps(workflow, indent=1, ensure_ascii=False) + "\n"
+
+
+def complaints(graphs: Sequence[Graph], object_info: ObjectInfo, folder: Path = FOLDER) -> list[str]:
+    """What is wrong with the files in `folder`: differing, undescribed, without thumbnail, or not accepted by the live schema."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        if path.stem not in {graph.title for graph in graphs}:
+            found.append(f"{path.name}: it has no description.")
+        found += [f"{path.name}: {complaint}" for complaint in check(json.loads(path.read_text(encoding="utf-8")), object_info)]
+    for graph in graphs:
+        path = folder / f"{graph.title}.json"
+        if not path.is_file():
+            found.append(f"{path.name}: it has not been built.")
+        elif path.read_text(encoding="utf-8") != as_text(to_workflow(graph, object_info)):
+            found.append(f"{path.name}: it differs from its description; run tools/build_workflows.py.")
+        if not path.with_suffix(".jpg").is_file():
+            found.append(f"{path.name}: it has no thumbnail; run tools/build_workflows.py --thumbnails.")
+    return found
+
+
+def write_thumbnails(graphs: Sequence[Graph], client: HostClient, folder: Path = FOLDER) -> list[Path]:
+    """Run the workflows that need no file of the user's, and write a thumbnail for each and for those that borrow it; returns the files.
+
+    Raises PromptFailed if a workflow fails, QuickstartError if it shows no pictures.
+    """
+    object_info = client.object_info()
+    files = []
+    for graph in graphs:
+        workflow = to_workflow(graph, object_info)
+        if files_needed(Workflow(graph.title, workflow), object_info):
+            continue
+        picture = thumbnail(result_pictures(workflow, client, object_info, graph.thumbnail))
+        for shown in [graph, *(other for other in graphs if other.thumbnail_of == graph.title)]:
+            files.append(folder / f"{shown.title}.jpg")
+            picture.save(files[-1], quality=88)
+    return files
+
+
+def result_pictures(
+    workflow: Mapping, client: HostClient, object_info: ObjectInfo, titles: Sequence[str] | None = None
+) -> list[list[Image.Image]]:
+    """Run a workflow and fetch its pictures: one list (a batch) for each Save or Preview node of these titles, by default the first two."""
+    prompt = to_prompt(workflow, object_info)
+    result = client.run(prompt)
+    shown = {prompt[node]["_meta"]["title"]: result.images(node) for node in result.outputs if result.images(node)}
+    # Only nodes that were given a number are meant to be seen: "1 input", "2 result".
+    titles = titles or sorted((title for title in shown if title[:1].isdigit()), key=natural_order)[:2]
+    if not titles or not set(titles) <= shown.keys():
+        raise QuickstartError(
+            f"A thumbnail wants the pictures {', '.join(titles or ('1 ...', '2 ...'))}; the workflow shows {', '.join(shown) or 'none'}."
+        )
+    return [[Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in shown[title]] for title in titles]
+
+
+def thumbnail(pictures: Sequence[Sequence[Image.Image]], width: int = THUMBNAIL_WIDTH) -> Image.Image:
+    """One picture, `width` pixels wide: a column for each list, a row for each item of a batch (input | result)."""
+    rows = list(zip(*pictures, strict=False))
+    side = (width - GAP * (len(pictures) - 1)) // len(pictures)
+    heights = [max(round(side * picture.height / picture.width) for picture in row) for row in rows]
+    sheet = Image.new("RGB", (width, sum(heights) + GAP * (len(rows) - 1)), "white")
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        for column, picture in enumerate(row):
+            scaled = picture.resize((side, round(side * picture.height / picture.width)), Image.Resampling.BICUBIC)
+            sheet.paste(scaled, (column * (width - side) // max(1, len(row) - 1), top))
+        top += height + GAP
+    return sheet
+
+
+@contextlib.contextmanager
+def client_of(options: argparse.Namespace) -> Iterator[HostClient]:
+    """A client of the server that the command line names, or of one that runs for the length of the `with` block."""
+    if options.url:
+        yield HostClient(options.url)
+        return
+    if options.comfyui is None:
+        raise QuickstartError(f"Say where ComfyUI is with --comfyui or {host_source.VARIABLE}, or name a running server with --url.")
+    with running_server(ServerOptions(Path(options.comfyui))) as server:
+        yield server.client
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--check", action="store_true", help="write nothing, fail if a file is out of date")
+    action.add_argument("--thumbnails", action="store_true", help="also run the workflows of the embedded model and write thumbnails")
+    parser.add_argument("--url", help="a running server with the pack")
+    parser.add_argument("--comfyui", default=os.environ.get(host_source.VARIABLE), help="ComfyUI's folder")
+    options = parser.parse_args()
+    graphs = descriptions()
+    with client_of(options) as client:
+        object_info = client.object_info()
+        written = [] if options.check else write(graphs, object_info)
+        if options.thumbnails:
+            written += write_thumbnails(graphs, client)
+        found = complaints(graphs, object_info)
+    for path in written:
+        print(path.relative_to(PACK))
+    for complaint in found:
+        print(complaint, file=sys.stderr)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(reporting(main))

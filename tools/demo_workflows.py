@@ -1,0 +1,58 @@
+"""Which of the shipped workflows run on the embedded model alone, and what they say about themselves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from graph import EDITOR_ONLY
+
+# Nodes of the pack that read a file which the user has to bring.
+GRAFT_FILE_READERS = frozenset({"GraftLoadTrajectory", "GraftLoadPixelDiffusion"})
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow as the editor saves it."""
+
+    name: str
+    graph: dict
+
+    @property
+    def node_types(self) -> frozenset[str]:
+        """Types of the nodes that the server must know, those inside subgraphs included."""
+        subgraphs = self.graph.get("definitions", {}).get("subgraphs", [])
+        nodes = [*self.graph["nodes"], *(node for subgraph in subgraphs for node in subgraph["nodes"])]
+        return frozenset(node["type"] for node in nodes) - EDITOR_ONLY - {subgraph["id"] for subgraph in subgraphs}
+
+    @property
+    def description(self) -> str:
+        """The graph's own description, else the text of its first note."""
+        written = self.graph.get("extra", {}).get("description")
+        notes = [node for node in self.graph["nodes"] if node["type"] in ("MarkdownNote", "Note") and node.get("widgets_values")]
+        return str(written or (notes[0]["widgets_values"][0] if notes else ""))
+
+
+def shipped_workflows(folder: Path) -> list[Workflow]:
+    """All workflows of a folder, by name."""
+    return [Workflow(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+
+
+def files_needed(workflow: Workflow, object_info: dict[str, dict]) -> list[str]:
+    """Node types of the workflow that read a checkpoint, picture or other file of the user's; empty if the embedded model is enough."""
+    return sorted(kind for kind in workflow.node_types if kind in GRAFT_FILE_READERS or _reads_a_file(object_info.get(kind, {})))
+
+
+def unknown_types(workflow: Workflow, object_info: dict[str, dict]) -> list[str]:
+    """Node types of the workflow that the server does not have: in a shipped workflow always a mistake."""
+    return sorted(workflow.node_types - object_info.keys())
+
+
+def _reads_a_file(schema: dict) -> bool:
+    """Whether the node lists files of the models folder (its category says so) or of the input folder (its widget offers an upload)."""
+    if "loaders" in schema.get("category", "").split("/"):
+        return True
+    inputs = [spec for group in schema.get("input", {}).values() for spec in group.values()]
+    options = [spec[1] for spec in inputs if len(spec) > 1 and isinstance(spec[1], dict)]
+    return any(key.endswith("_upload") and value for entry in options for key, value in entry.items())

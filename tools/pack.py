@@ -1,0 +1,35 @@
+"""Loads the pack under the package name `graft`, wherever its folder is and whatever that is called.
+
+The pack's root never goes on `sys.path`: top-level names such as `nodes` and `tests` belong to ComfyUI.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_pack():
+    """The package `graft`."""
+    if "graft" not in sys.modules:
+        specification = importlib.util.spec_from_file_location("graft", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
+        package = importlib.util.module_from_spec(specification)
+        sys.modules["graft"] = package
+        specification.loader.exec_module(package)
+    return sys.modules["graft"]
+
+
+def load_host(comfyui: Path | str | None = None) -> None:
+    """Puts ComfyUI (by default at COMFYUI_PATH) on `sys.path`, on the CPU where there is no CUDA device."""
+    folder = str(comfyui or os.environ["COMFYUI_PATH"])
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    import torch
+    from comfy.cli_args import args
+
+    args.cpu = not torch.cuda.is_available()
+    args.use_pytorch_cross_attention = True

@@ -1,0 +1,128 @@
+"""Free-Prompt-Editing: of a picture and of a generation with an SD1.5 checkpoint, and of a drawn scene with the miniature."""
+
+from __future__ import annotations
+
+from graph import Choice, Graph, Group, Node, Output, Place
+
+REAL = "Free-Prompt-Editing"
+SYNTHETIC = "Free-Prompt-Editing of a generation"
+MINIATURE = "Free-Prompt-Editing (miniature)"
+CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
+
+
+def graphs() -> list[Graph]:
+    return [_real(), _synthetic(), _miniature()]
+
+
+def _real() -> Graph:
+    """The paper's settings for real pictures: SD1.5 at 512 px, 50 DDIM steps, guidance 7.5, the first 80 % of the steps."""
+    graph = Graph(REAL, "Edit a picture by prompt and keep its layout.", thumbnail_of=MINIATURE)
+    graph.note(
+        "## Free-Prompt-Editing\n"
+        "Edits a picture by a prompt and keeps its layout.\n\n"
+        "1. Choose your checkpoint (SD1.x or SD2.x) and your picture.\n"
+        "2. Write into **What it should show** what the new picture shows. The old picture needs no prompt.\n"
+        "3. Press **Run**.\n\n"
+        "**Too little changes?** Lower *end_percent* of Replace Self-Attention. **The layout is lost?** Raise it.\n\n"
+        "The picture is inverted once; another prompt only costs the sampling.",
+        title="Read me",
+    )
+    with graph.group("1 Model and picture"):
+        model = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+        loaded = graph.add("LoadImage", title="Your picture", place=Place(column=0), image="example.png")
+        picture = graph.add(
+            "ImageScale", image=loaded["IMAGE"], upscale_method="lanczos", width=512, height=512, crop="center", place=Place(column=1)
+        )
+        graph.add("PreviewImage", title="1 input", images=picture["IMAGE"], place=Place(column=1))
+    trajectory, empty, inversion = _inversion(graph, model["MODEL"], model["CLIP"], model["VAE"], picture["IMAGE"], steps=50)
+    with graph.group("3 Edit", below=inversion):
+        target = graph.add("CLIPTextEncode", title="What it should show", clip=model["CLIP"], text="a red car")
+        result = _edit(graph, model["MODEL"], model["VAE"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=7.5)
+        graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
+    return graph
+
+
+def _synthetic() -> Graph:
+    """The paper's variant for generated pictures: source and target start from the same noise."""
+    graph = Graph(SYNTHETIC, "Change what a generated picture shows and keep its layout.", thumbnail_of=MINIATURE)
+    graph.note(
+        "## Free-Prompt-Editing of a generation\n"
+        "Generates a picture from one prompt, then a second picture with the same layout from another.\n\n"
+        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
+        "2. Write both prompts, and press **Run**.\n\n"
+        "**Too little changes?** Lower *end_percent* of Replace Self-Attention (0.4 is often enough here).",
+        title="Read me",
+    )
+    with graph.group("1 Model and prompts"):
+        model = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+        source = graph.add("CLIPTextEncode", title="Source prompt", clip=model["CLIP"], text="a photo of a husky")
+        target = graph.add("CLIPTextEncode", title="What it should show", clip=model["CLIP"], text="a photo of a poodle")
+        negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model["CLIP"], text="")
+    with graph.group("2 Generate the source") as generation:
+        noise = graph.add("RandomNoise", noise_seed=42)
+        guider = graph.add("CFGGuider", model=model["MODEL"], positive=source[0], negative=negative[0], cfg=7.5)
+        sampler = graph.add("GraftSampler", solver="DDIM")
+        sigmas = graph.add("BasicScheduler", model=model["MODEL"], scheduler="ddim_uniform", steps=50, denoise=1.0)
+        latent = graph.add("EmptyLatentImage", width=512, height=512, batch_size=1)
+        recorded = graph.add(
+            "GraftRecordTrajectory", noise=noise[0], guider=guider[0], sampler=sampler[0], sigmas=sigmas[0], latent_image=latent[0]
+        )
+        decoded = graph.add("VAEDecode", samples=recorded["latent"], vae=model["VAE"])
+        graph.add("PreviewImage", title="1 source", images=decoded[0])
+    with graph.group("3 Edit", below=generation):
+        result = _edit(graph, model["MODEL"], model["VAE"], recorded["trajectory"], source[0], target[0], negative[0], cfg=7.5)
+        graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
+    return graph
+
+
+def _miniature() -> Graph:
+    graph = Graph(MINIATURE, "Recolour an object of a drawn scene by prompt; runs in seconds on any machine.")
+    graph.note(
+        "## Free-Prompt-Editing on the miniature\n"
+        "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
+        "**Miniature Scene** draws a picture, its prompt, and what the picture should look like after the *change*.\n\n"
+        "Try another *change*, or unplug the text of **What it should show** and write your own: "
+        "colours red, blue, green ..., shapes ball, cube, cone, star, grounds grass, sand, snow, night.",
+        title="Read me",
+    )
+    with graph.group("1 Model and picture"):
+        model = graph.add("GraftLoadMiniature", place=Place(column=0))
+        scene = graph.add("GraftMiniatureScene", change=Choice("recolour", new_colour="blue"), place=Place(column=0))
+        graph.add("PreviewImage", title="1 input", images=scene["picture"])
+        graph.add("PreviewImage", title="3 ground truth", images=scene["ground_truth"])
+    trajectory, empty, inversion = _inversion(graph, model["model"], model["clip"], model["vae"], scene["picture"], steps=30)
+    with graph.group("3 Edit", below=inversion):
+        target = graph.add("CLIPTextEncode", title="What it should show", clip=model["clip"], text=scene["ground_truth_prompt"])
+        result = _edit(graph, model["model"], model["vae"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=3.0)
+        graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
+    return graph
+
+
+def _inversion(graph: Graph, model: Output, clip: Output, vae: Output, picture: Output, steps: int) -> tuple[Node, Node, Group]:
+    """The inverted picture, the empty prompt it was inverted with, and the box of both."""
+    with graph.group("2 Invert the picture") as box:
+        empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=clip, text="")
+        sigmas = graph.add("BasicScheduler", model=model, scheduler="ddim_uniform", steps=steps, denoise=1.0)
+        inverted = graph.add(
+            "GraftInvertImage", model=model, vae=vae, image=picture, conditioning=empty[0], sigmas=sigmas[0], solver="DDIM"
+        )
+    return inverted, empty, box
+
+
+def _edit(
+    graph: Graph, model: Output, vae: Output, trajectory: Output, source: Output, target: Output, negative: Output, cfg: float
+) -> Output:
+    """The edited picture: sampled from where the trajectory starts, looking at it on the way."""
+    edited = graph.add("GraftReplaceSelfAttention", model=model, source=trajectory, source_conditioning=source, end_percent=0.8)
+    start = graph.add("GraftStartFromTrajectory", model=model, trajectory=trajectory)
+    sampler = graph.add("GraftSampler", solver="DDIM")
+    guider = graph.add("CFGGuider", model=edited["model"], positive=target, negative=negative, cfg=cfg)
+    sampled = graph.add(
+        "SamplerCustomAdvanced",
+        noise=start["noise"],
+        guider=guider[0],
+        sampler=sampler[0],
+        sigmas=start["sigmas"],
+        latent_image=start["latent"],
+    )
+    return graph.add("VAEDecode", samples=sampled["output"], vae=vae)["IMAGE"]
