@@ -1,7 +1,5 @@
 """Graft: training-free image composition and editing for ComfyUI."""
 
-WEB_DIRECTORY = "./web"
-
 
 async def comfy_entrypoint():
     """ComfyUI's entry point; the host is imported here and not before."""
@@ -10,4 +8,4 @@ async def comfy_entrypoint():
     return GraftExtension()
 
 
-__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
+__all__ = ["comfy_entrypoint"]

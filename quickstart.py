@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Graft from one command. Needs Python 3.10 to 3.13 and nothing else.
 
-demo    run every workflow that needs no files of yours; pictures and a report go to output/demo
-serve   ComfyUI with Graft in it, in your browser
-test    lint, contracts and all tests (arguments after -- go to pytest)
+demo      run every workflow that needs no files of yours; pictures and a report go to output/demo
+serve     ComfyUI with Graft in it, in your browser
+test      lint, contracts and all tests (arguments after -- go to pytest)
+evaluate  measure the methods on the miniature again; tables and contact sheets go to docs/
 """
 
 import argparse
@@ -26,12 +27,14 @@ def arguments(command_line=None):
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where models run (default: auto)")
     running.add_argument("--port", type=int, help="port of the server (default: a free one)")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | test")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | test | evaluate")
     demo = commands.add_parser("demo", parents=[common, running], help="run the workflows, write pictures and a report")
     demo.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: output/demo)")
     commands.add_parser("serve", parents=[common, running], help="start ComfyUI with Graft and print its address")
     test = commands.add_parser("test", parents=[common], help="run lint, contracts and tests")
     test.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- PYTEST ARGUMENTS", help="passed to pytest")
+    evaluate = commands.add_parser("evaluate", parents=[common], help="measure the methods on the miniature")
+    evaluate.add_argument("rest", nargs=argparse.REMAINDER, metavar="EXPERIMENTS", help="which ones; all by default")
     return parser.parse_args(command_line)
 
 
@@ -63,12 +66,12 @@ def run(options):
     os.execv(command[0], command)  # so that signals reach the tool itself
 
 
-SCRIPTS = {"demo": "demo.py", "serve": "serve.py", "test": "checks.py"}
+SCRIPTS = {"demo": "demo.py", "serve": "serve.py", "test": "checks.py", "evaluate": "evaluate.py"}
 
 
 def tool_arguments(options, host):
     """What of the command line concerns the tool."""
-    if options.command == "test":
+    if options.command in ("test", "evaluate"):
         return options.rest
     words = ["--device", options.device] + (["--port", str(options.port)] if options.port is not None else [])
     if options.command == "demo" and options.output:

@@ -50,6 +50,13 @@ def attention_layers(network: UNetModel) -> tuple[Layer, ...]:
     )
 
 
+def latent_cells(options: dict) -> int:
+    """Cells of the latent's grid in an attention patch. UNets halve an odd side upwards, so it counts as the next even
+    one: a quarter of the cells is then the second level's grid at every size."""
+    height, width = (side + side % 2 for side in options["original_shape"][-2:])
+    return height * width
+
+
 class LayerSelection(Protocol):
     """Decides by layer and by token count whether an edit touches a layer."""
 

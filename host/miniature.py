@@ -89,12 +89,12 @@ def load_model(disable_dynamic: bool = False):
 
 def load_clip() -> comfy.sd.CLIP:
     state = _part("text")
-    known, rows = state.pop("known").long(), state.pop("transformer.text_model.embeddings.token_embedding.weight")
+    known, rows = state.pop("known").long(), state.pop("text_model.embeddings.token_embedding.weight")
     # Only the world's words were trained; every other token means what an average word means.
     table = rows.mean(dim=0).repeat(network.TEXT["vocab_size"], 1)
     table[known] = rows
-    state["transformer.text_model.embeddings.token_embedding.weight"] = table
-    state["transformer.text_projection.weight"] = torch.eye(network.TEXT["hidden_size"])
+    state["text_model.embeddings.token_embedding.weight"] = table
+    state["text_projection.weight"] = torch.eye(network.TEXT["hidden_size"])
     target = comfy.supported_models_base.ClipTarget(MiniatureTokenizer, MiniatureClip)
     clip = comfy.sd.CLIP(target, model_options={"dtype": torch.float32})
     missing, _ = clip.load_sd(state)

@@ -32,8 +32,19 @@ class Stream:
             raise GraftError(
                 f"source_conditioning: a stream needs one prompt, got {len(self.conditioning)} combined; connect a single encoded prompt"
             )
-        if "area" in self.conditioning[0][1]:
+        options = self.conditioning[0][1]
+        if covers_area(options):
             raise GraftError("source_conditioning: a stream cannot be limited to an area; connect a prompt without one")
+        if options.get("start_percent", 0) > 0 or options.get("end_percent", 1) < 1:
+            raise GraftError("source_conditioning: a stream runs at every noise level; connect a prompt without a timestep range")
+        if "hooks" in options:
+            raise GraftError("source_conditioning: a stream does not run hooks; connect a prompt without them")
+
+
+def covers_area(conditioning: dict) -> bool:
+    """Whether ComfyUI will show the model only a part of the picture for this entry of a CONDITIONING: an area, or the
+    bounds of a mask."""
+    return "area" in conditioning or bool(conditioning.get("set_area_to_bounds"))
 
 
 class Edit(Protocol):

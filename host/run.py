@@ -11,15 +11,15 @@ import logging
 from itertools import groupby
 
 import comfy.model_patcher
-import comfy.samplers
 import comfy.sampler_helpers
+import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .errors import GraftError
-from .layers import Layer
-from .plan import PLAN_KEY, RUN_KEY, Edit, Plan, Stream
+from .layers import Layer, latent_cells
+from .plan import PLAN_KEY, RUN_KEY, Edit, Plan, Stream, covers_area
 
 GUIDED = ("positive", "middle")
 """Names under which guiders keep the conditionings that edits apply to; the negative's rows stay plain."""
@@ -42,7 +42,7 @@ def carry_out(model, plan: Plan):
 class Run:
     """One sampling run of a plan."""
 
-    def __init__(self, plan: Plan, guider, sigmas: Tensor, shape: torch.Size) -> None:
+    def __init__(self, plan: Plan, guider, shape: torch.Size) -> None:
         self.plan, self.guider = plan, guider
         self.conditionings: dict[Stream, list[dict]] = {}
         self.taps: dict[tuple[Stream, Layer], Tensor] = {}
@@ -51,14 +51,19 @@ class Run:
         self.active: tuple[Edit, ...] = ()
         self.guided: frozenset[int] = frozenset()
         self._noted: set[str] = set()
-        self._check(sigmas, shape)
+        self._check(shape)
 
-    def _check(self, sigmas: Tensor, shape: torch.Size) -> None:
-        if "multigpu_clones" in self.guider.model_options:
+    def _check(self, shape: torch.Size) -> None:
+        if self.guider.model_patcher.get_additional_models_with_key("multigpu"):
             raise GraftError("model: Graft's edits do not run on several GPUs at once; remove the multi-GPU node")
-        for conditioning in (self.guider.conds.get(name, ()) for name in GUIDED):
-            if any("area" in entry for entry in conditioning):
-                raise GraftError("positive: Graft's edits cover the whole picture; remove the area from the prompt or use a mask instead")
+        if "context_handler" in self.guider.model_options:
+            raise GraftError("model: Graft's edits do not run in context windows; remove the Context Windows node")
+        # The host gives every conditioning the areas of every other, so that an area on the negative crops the positive too.
+        for name, conditioning in self.guider.conds.items():
+            if any(covers_area(entry) for entry in conditioning):
+                raise GraftError(
+                    f"{name}: Graft's edits cover the whole picture; remove the area from the prompt or use a mask without bounds instead"
+                )
         for stream in self.plan.streams:
             trajectory = stream.trajectory
             if trajectory.latents.shape[2:] != shape[1:]:
@@ -70,11 +75,6 @@ class Run:
                 raise GraftError(
                     f"trajectory: it holds {trajectory.batch} pictures, the sampled batch {shape[0]}; they must agree, or the trajectory hold one"
                 )
-            missing = [level for level in sigmas.tolist() if level > 0 and trajectory.nearest(level) is None]
-            if missing:
-                self.note(
-                    f"the trajectory has no latents at {len(missing)} of the run's noise levels (first: {missing[0]:.4g}); they are interpolated"
-                )
 
     def note(self, message: str) -> None:
         """Logs once per run what is approximated or skipped."""
@@ -83,6 +83,8 @@ class Run:
             logger.warning("Graft: %s", message)
 
     def latents(self, stream: Stream, sigma: Tensor) -> Tensor:
+        if stream.trajectory.nearest(float(sigma)) is None:
+            self.note("the sampler asks for noise levels that the trajectory has no latents at; they are interpolated")
         return stream.trajectory.at(float(sigma)).to(sigma.device)
 
     def tap_streams(self, executor, model, x: Tensor, timestep: Tensor, model_options: dict) -> None:
@@ -150,7 +152,7 @@ def _outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwarg
     if plan.step_operators and not isinstance(sampler, GraftSampler):
         names = ", ".join(sorted({type(operator).__name__ for operator in plan.step_operators}))
         raise GraftError(f"sampler: {names} works between steps, which only the Graft Sampler node lets it do; connect Graft Sampler")
-    run = Run(plan, guider, sigmas, latent_image.shape)
+    run = Run(plan, guider, latent_image.shape)
     before = guider.model_options
     guider.model_options = comfy.model_patcher.create_model_options_clone(before)
     guider.model_options["transformer_options"][RUN_KEY] = run
@@ -200,9 +202,8 @@ def _attention_inputs(query: Tensor, key: Tensor, value: Tensor, options: dict):
     run: Run | None = options.get(RUN_KEY)
     if run is None or not run.active:
         return query, key, value
-    height, width = options["original_shape"][-2:]
-    layer = Layer.of(options)
+    layer, cells = Layer.of(options), latent_cells(options)
     if run.writing:
-        run.tap(layer, query, height * width)
+        run.tap(layer, query, cells)
         return query, key, value
-    return run.edit(layer, (query, key, value), options["cond_or_uncond"], height * width)
+    return run.edit(layer, (query, key, value), options["cond_or_uncond"], cells)

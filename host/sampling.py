@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import comfy.model_patcher
+import comfy.model_sampling
 import comfy.patcher_extension
 import comfy.samplers
 import comfy.utils
@@ -74,14 +75,30 @@ def require_descending(sigmas: Tensor) -> None:
         )
 
 
+def require_added_noise(model) -> None:
+    """Raises `GraftError` unless noisy latents are picture + sigma * noise, as in all models of Stable Diffusion up to SDXL."""
+    if not isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.EPS):
+        raise GraftError(
+            f"model: {type(model.model).__name__} mixes picture and noise in a way Graft cannot invert; connect an SD1.x, SD2.x or SDXL checkpoint"
+        )
+
+
+def require_channels(model, latents: Tensor, name: str, remedy: str) -> None:
+    """Raises `GraftError` unless `latents` (B, C, h, w), which came through the input `name`, have the model's channels."""
+    channels = model.get_model_object("latent_format").latent_channels
+    if latents.shape[1] != channels:
+        raise GraftError(f"{name}: its latents have {latents.shape[1]} channels, this model's have {channels}; {remedy}")
+
+
 def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: Solver, iterations: int) -> Trajectory:
     """The trajectory of clean `latent` (B, C, h, w), in the VAE's space, under `conditioning` without guidance.
 
-    `sigmas` (S + 1) descend as schedulers give them. Makes S model calls per iteration (S + 1 for DPM-Solver++ from
-    level 0).
+    `sigmas` (S + 1) descend as schedulers give them. Makes S model calls, for DDIM S times `iterations`.
     """
     require_descending(sigmas)
     require_unedited(model)
+    require_added_noise(model)
+    require_channels(model, latent, "vae", "connect the model's own VAE")
     inverter = Inverter(solver, iterations)
     _sample_unguided(model, conditioning, latent, inverter, sigmas.flip(0))
     return Trajectory(
@@ -96,6 +113,8 @@ def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: So
 def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
     """(B, C, h, w), in the VAE's space: the trajectory's solver run back from its noisiest latents without guidance."""
     require_unedited(model)
+    require_added_noise(model)
+    require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
     solver = "dpmpp_2m" if trajectory.solver == "dpmpp_2m" else "ddim"
     noisiest = model.model.process_latent_out(trajectory.latents[0])
     return _sample_unguided(model, conditioning, noisiest, GraftSampler(solver), trajectory.sigmas)
@@ -122,7 +141,8 @@ def record(
     seen: dict[float, Tensor] = {}
 
     def keep_latents(executor, x, timestep, *args, **kwargs):
-        seen[float(timestep[0])] = x.cpu()
+        # A copy even on the CPU: samplers may go on to change the latents they have shown.
+        seen[float(timestep[0])] = x.to("cpu", copy=True)
         return executor(x, timestep, *args, **kwargs)
 
     before = guider.model_options
@@ -145,6 +165,6 @@ def record(
         sigmas=torch.tensor(levels),
         solver="recorded",
         model=model_fingerprint(guider.model_patcher),
-        conditioning=conditioning_fingerprint([(entry["cross_attn"], entry) for entry in positive]),
+        conditioning=conditioning_fingerprint([(entry.get("cross_attn"), entry) for entry in positive]),
     )
     return samples, trajectory

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -55,7 +56,7 @@ def ddim_step(x: Tensor, noise: Tensor, sigma: Tensor, sigma_next: Tensor) -> Te
 
 def sample_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep) -> Tensor:
     """DDIM along descending `sigmas` (S + 1), from `x` at the first level to the last."""
-    for index, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         denoised = denoise(x, sigma)
         x_next = ddim_step(x, noise_prediction(x, denoised, sigma), sigma, sigma_next)
         x = after_step(x_next, Step(index, sigma, sigma_next, x, denoised))
@@ -70,7 +71,7 @@ def invert_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHo
     label of t"); each further one feeds it the estimate just made, a fixed-point iteration for the x whose DDIM step
     back lands exactly on the present latent (Pan et al. 2023, AIDI; Garibi et al. 2024, ReNoise).
     """
-    for index, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         estimate = x * ((1 + sigma_next**2) / (1 + sigma**2)).sqrt()
         for _ in range(iterations):
             denoised = denoise(estimate, sigma_next)
@@ -89,7 +90,7 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook 
     finite lambda, is left by one DDIM inversion step.
     """
     last: tuple[Tensor, Tensor] | None = None
-    for index, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if sigma == 0:
             arrived = invert_ddim(denoise, x, sigmas[:2])
             x = after_step(arrived, Step(index, sigma, sigma_next, x, x))

@@ -8,7 +8,6 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..host import sampling, trajectory_files
-from ..host.errors import GraftError
 from ..host.pictures import decode, encode, psnr
 from ..inversion.trajectory import Trajectory
 from .types import SOLVERS, TrajectoryType
@@ -165,11 +164,7 @@ class StartFromTrajectory(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, trajectory: Trajectory, skip: float) -> io.NodeOutput:
-        channels = model.get_model_object("latent_format").latent_channels
-        if trajectory.latents.shape[2] != channels:
-            raise GraftError(
-                f"trajectory: its latents have {trajectory.latents.shape[2]} channels, this model's have {channels}; use the model it was made with"
-            )
+        sampling.require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
         first = int(trajectory.steps * skip)
         latent = model.model.process_latent_out(trajectory.latents[first])
         return io.NodeOutput(FixedNoise(), trajectory.sigmas[first:], {"samples": latent})

@@ -44,7 +44,9 @@ def main() -> int:
         link_folder(PACK, link)
         try:
             # Tests come last, so that their summary is the last thing to read.
-            failed = [check.name for check in [*static_checks(Path(folder)), tests(options.comfyui, rest)] if not check.passes()]
+            failed = [
+                check.name for check in [*static_checks(Path(folder), options.comfyui), tests(options.comfyui, rest)] if not check.passes()
+            ]
         finally:
             remove_link(link)
     others = [name for name in failed if name != "tests"]
@@ -53,18 +55,16 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def static_checks(package_parent: Path) -> list[Check]:
-    """The checks that start no server; `package_parent` holds the pack under its package name."""
+def static_checks(package_parent: Path, comfyui: Path) -> list[Check]:
+    """The checks that are no tests; `package_parent` holds the pack under its package name."""
     contracts = (sys.executable, "-c", RUN_LINT_IMPORTS, "--config", str(PACK / "pyproject.toml"), "--no-cache")
     checks = [
         Check("lint", _module("ruff", "check", ".")),
         Check("format", _module("ruff", "format", "--check", ".")),
         Check("import contracts", contracts, {"PYTHONPATH": str(package_parent)}),
     ]
-    builder = PACK / "tools" / "build_workflows.py"
-    if builder.is_file():
-        checks.append(Check("workflows are up to date", (sys.executable, str(builder), "--check")))
-    return checks
+    builder = (sys.executable, str(PACK / "tools" / "build_workflows.py"), "--check", "--comfyui", str(comfyui))
+    return [*checks, Check("workflows are up to date", builder)]
 
 
 def tests(comfyui: Path, arguments: list[str]) -> Check:

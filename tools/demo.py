@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 import shutil
@@ -11,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import demo_metrics
 import graph
 import host_folder
 from demo_report import Picture, Report, WorkflowReport, file_stem, natural_order
@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("--port", type=int)
     parser.add_argument("--output", type=Path, default=PACK / "output" / "demo")
     parser.add_argument("--workflows", type=Path, default=PACK / "workflows", help="folder of the workflows")
+    parser.add_argument("--measure", action=argparse.BooleanOptionalAction, default=True, help="time the methods after the workflows")
     options = parser.parse_args()
     workflows = shipped_workflows(options.workflows)
     if not workflows:
@@ -36,7 +37,9 @@ def main() -> int:
     with running_server(ServerOptions(options.comfyui, device=options.device, port=options.port)) as server:
         report = run_all(server, workflows, options.output)
         report.write(options.output)
-        replace(report, measurements=_measurements(server)).write(options.output)
+        if options.measure:
+            print("Measuring what the methods cost ...", flush=True)
+            replace(report, measurements=demo_metrics.measure(server)).write(options.output)
     failed = [workflow.name for workflow in report.workflows if workflow.status == "failed"]
     print(f"\nPictures and numbers: {options.output / 'index.html'}")
     if failed:
@@ -76,13 +79,17 @@ def run_one(server: HostServer, workflow: Workflow, object_info: dict[str, dict]
     except (PromptFailed, ValueError, KeyError) as error:
         return WorkflowReport(workflow.name, "failed", workflow.description, reason=f"{type(error).__name__}: {error}")
     metrics, texts = _texts(prompt, result)
+    pictures = _save_pictures(server, prompt, result, output, workflow.name)
+    closeness = demo_metrics.against_truth({picture.title: output / picture.file for picture in pictures})
+    if closeness:
+        metrics["PSNR against the ground truth (dB)"] = closeness
     return WorkflowReport(
         workflow.name,
         "passed",
         workflow.description,
         seconds=result.seconds,
         node_seconds={f"{_title(prompt, node)} #{node}": round(seconds, 4) for node, seconds in result.node_seconds.items()},
-        pictures=_save_pictures(server, prompt, result, output, workflow.name),
+        pictures=pictures,
         metrics=metrics,
         texts=texts,
     )
@@ -122,15 +129,6 @@ def _texts(prompt: Prompt, result: RunResult) -> tuple[dict, dict[str, str]]:
 def _title(prompt: Prompt, node: str) -> str:
     entry = prompt.get(node, {})
     return entry.get("_meta", {}).get("title") or entry.get("class_type", node)
-
-
-def _measurements(server: HostServer) -> dict:
-    """Numbers about the methods themselves, where the pack comes with a module that takes them."""
-    if importlib.util.find_spec("demo_metrics") is None:
-        return {}
-    import demo_metrics
-
-    return demo_metrics.measure(server)
 
 
 def _graft_version() -> str:

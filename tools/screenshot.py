@@ -97,7 +97,7 @@ class Editor:
             }"""
         )
         self.page.get_by_test_id("queue-button").click()
-        self.page.wait_for_function("() => window.graftEnd", timeout=seconds * 1000)
+        self.page.wait_for_function("() => window.graftEnd", timeout=seconds * 1000, polling=200)
         return self.page.evaluate("async () => (await (await app.api.fetchApi(`/history/${window.graftEnd}`)).json())[window.graftEnd]")
 
     def take_picture(self, path: Path, zoom: float = 1.0) -> None:

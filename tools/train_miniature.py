@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import numpy as np
 import torch
 from pack import load_host, load_pack
 from torch import nn
-
 
 # --- what every stage shares ------------------------------------------------------------------------------------------
 
@@ -69,7 +67,7 @@ class Trainer:
         if self.step % 50 == 0:
             self.note(loss=sum(self.losses) / len(self.losses), norm=norm.item())
             self.losses = []
-        if self.step % 250 == 0 or self.step >= self.steps:
+        if self.step % 100 == 0 or self.step >= self.steps:
             self.save()
 
     def note(self, **values: float) -> None:
@@ -414,7 +412,7 @@ def _text_name(name: str) -> str:
     if not name.startswith("text."):
         return name
     inner = name.removeprefix("text.").removesuffix(".weight") if "embedding" in name else name.removeprefix("text.")
-    return f"text.transformer.text_model.{f'embeddings.{inner}.weight' if 'embedding' in name else inner}"
+    return f"text.text_model.{f'embeddings.{inner}.weight' if 'embedding' in name else inner}"
 
 
 def preview_factors(work: Path) -> dict[str, torch.Tensor]:

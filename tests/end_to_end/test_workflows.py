@@ -28,11 +28,15 @@ def read(path: Path) -> dict:
 
 
 def test_every_description_has_its_file():
-    assert [path.stem for path in FILES] == sorted(graph.title for graph in build_workflows.descriptions())
+    assert {path.stem for path in FILES} == {graph.title for graph in build_workflows.descriptions()} != set()
 
 
 def test_files_are_what_their_descriptions_build(object_info):
     assert build_workflows.complaints(build_workflows.descriptions(), object_info) == []
+
+
+def test_every_workflow_has_a_thumbnail():
+    assert build_workflows.without_thumbnail() == []
 
 
 @shipped

@@ -103,7 +103,7 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
     trajectory().save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(TrajectoryError, match="cat.safetensors: cannot be read"):
+    with pytest.raises(TrajectoryError, match=r"cat\.safetensors: cannot be read"):
         Trajectory.load(path)
 
 

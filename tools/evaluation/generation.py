@@ -29,7 +29,7 @@ def run(laboratory: Laboratory, count: int = 200) -> tuple[list[Table], list[She
     for style in ("photo", "drawing", None):
         chosen = [index for index, scene in enumerate(scenes) if style in (None, scene.style)]
         rows.append(
-            {"prompts": style or "all", "pictures": len(chosen)} | _rates([scenes[i] for i in chosen], [verdicts[i] for i in chosen])
+            {"prompts": style or "all", "pictures": len(chosen)} | rates([scenes[i] for i in chosen], [verdicts[i] for i in chosen])
         )
     note = (
         f"{STEPS} DDIM steps, guidance {GUIDANCE:g}. Percent of pictures in which the judge names the ground, the style and the number of objects "
@@ -40,11 +40,13 @@ def run(laboratory: Laboratory, count: int = 200) -> tuple[list[Table], list[She
     ]
 
 
-def _rates(scenes, verdicts) -> dict[str, float]:
+def rates(scenes, verdicts) -> dict[str, float]:
+    """Percent of pictures whose ground, style and number of things are as in their scenes, and of their things the attributes."""
+
     def percent(hits: list[bool]) -> float:
         return 100 * sum(hits) / max(1, len(hits))
 
-    rates = {
+    found = {
         "ground": percent([scene.ground == verdict.ground for scene, verdict in zip(scenes, verdicts, strict=True)]),
         "style": percent([scene.style == verdict.style for scene, verdict in zip(scenes, verdicts, strict=True)]),
         "count": percent([len(scene.things) == len(verdict.things) for scene, verdict in zip(scenes, verdicts, strict=True)]),
@@ -56,5 +58,5 @@ def _rates(scenes, verdicts) -> dict[str, float]:
         for pair in zip(sorted(scene.things, key=lambda thing: thing.x), verdict.things, strict=True)
     ]
     for field in ("shape", "colour", "pattern"):
-        rates[field] = percent([getattr(thing, field) == getattr(seen, field) for thing, seen in pairs])
-    return rates
+        found[field] = percent([getattr(thing, field) == getattr(seen, field) for thing, seen in pairs])
+    return found

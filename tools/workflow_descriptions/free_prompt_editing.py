@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from graph import Choice, Graph, Group, Node, Output, Place
 
+from . import show_enlarged
+
 REAL = "Free-Prompt-Editing"
 SYNTHETIC = "Free-Prompt-Editing of a generation"
 MINIATURE = "Free-Prompt-Editing (miniature)"
@@ -88,13 +90,13 @@ def _miniature() -> Graph:
     with graph.group("1 Model and picture"):
         model = graph.add("GraftLoadMiniature", place=Place(column=0))
         scene = graph.add("GraftMiniatureScene", change=Choice("recolour", new_colour="blue"), place=Place(column=0))
-        graph.add("PreviewImage", title="1 input", images=scene["picture"])
-        graph.add("PreviewImage", title="3 ground truth", images=scene["ground_truth"])
+        show_enlarged(graph, scene["picture"], "1 input")
+        show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     trajectory, empty, inversion = _inversion(graph, model["model"], model["clip"], model["vae"], scene["picture"], steps=30)
     with graph.group("3 Edit", below=inversion):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model["clip"], text=scene["ground_truth_prompt"])
         result = _edit(graph, model["model"], model["vae"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=3.0)
-        graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
+        show_enlarged(graph, result, "2 result", save_as="Graft/free-prompt-editing")
     return graph
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from graph import Graph, Place
 
+from . import show_enlarged
+
 
 def graphs() -> list[Graph]:
     return [_miniature()]
@@ -26,7 +28,7 @@ def _miniature() -> Graph:
         scene = graph.add("GraftMiniatureScene", second_shape="cube", place=Place(column=0))
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model["clip"], text="")
         sigmas = graph.add("BasicScheduler", model=model["model"], scheduler="ddim_uniform", steps=50, denoise=1.0)
-        graph.add("PreviewImage", title="1 input", images=scene["picture"])
+        show_enlarged(graph, scene["picture"], "1 input")
     common = {"model": model["model"], "vae": model["vae"]}
     box = None
     for title, picture, iterations in [("2 Fixed point", "2 fixed point", 3), ("3 Plain DDIM", "3 plain", 1)]:
@@ -43,6 +45,6 @@ def _miniature() -> Graph:
             back = graph.add(
                 "GraftReconstruct", **common, trajectory=inverted["trajectory"], conditioning=empty[0], place=Place(height=220)
             )
-            graph.add("SaveImage", title=picture, images=back["image"], filename_prefix="Graft/inversion")
+            show_enlarged(graph, back["image"], picture, save_as="Graft/inversion")
             graph.add("GraftShowTrajectory", **common, trajectory=inverted["trajectory"])
     return graph

@@ -1,0 +1,48 @@
+"""Fixtures over real ComfyUI: tiny random UNets in three layouts."""
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+if "COMFYUI_PATH" not in os.environ:
+    raise pytest.UsageError("COMFYUI_PATH is not set. Run the tests with: python quickstart.py test")
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import tiny_models
+import torch
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_prompt():
+    """ComfyUI runs nodes in inference mode."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The tiny model of a layout, made once."""
+    made = functools.cache(tiny_models.make_model)
+    yield made
+    made.cache_clear()
+
+
+@pytest.fixture(params=tiny_models.KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def model(built, kind):
+    """A fresh clone of the tiny model of every layout in turn."""
+    return built(kind).clone()
+
+
+@pytest.fixture
+def sd1(built):
+    """A fresh clone of the tiny model in SD1.x's layout, for what does not depend on the layout."""
+    return built("sd1").clone()

@@ -1,0 +1,113 @@
+"""Layers are found, not listed; windows mean the steps that ComfyUI's percents mean."""
+
+import pytest
+import torch
+from graft.host.errors import GraftError
+from graft.host.layers import ChosenLayers, CoarseLayers, Layer, attention_layers, latent_cells, require_unet
+from graft.host.windows import Window
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import FULL_SDXL_DEPTHS, make_model, prompt, sample, schedule
+
+SD1_LAYERS = [("input", 1), ("input", 2), ("input", 4), ("input", 5), ("input", 7), ("input", 8), ("middle", 0)]
+SD1_LAYERS += [("output", number) for number in range(3, 12)]
+
+
+@pytest.fixture(scope="session")
+def shape_of_sd1():
+    """A model without weights, for what needs only its noise schedule."""
+    return make_model("sd1", device="meta")
+
+
+def seen_layers(model, height: int, width: int) -> dict[Layer, tuple[int, int]]:
+    """What the host itself reports while sampling: (tokens, cells) of every self-attention layer, in its order."""
+    seen, model = {}, model.clone()
+
+    def look(query, key, value, options):
+        seen[Layer.of(options)] = (query.shape[1], latent_cells(options))
+        return query, key, value
+
+    model.set_model_attn1_patch(look)
+    sample(model, prompt(0), cfg=1.0, steps=1, start=torch.zeros(1, 4, height, width))
+    return seen
+
+
+def test_discovery_finds_the_layers_the_host_runs_in_its_order(model):
+    assert list(seen_layers(model, 16, 16)) == list(attention_layers(require_unet(model)))
+
+
+@pytest.mark.parametrize(("kind", "changes", "count"), [("sd1", {}, 16), ("sd2v", {}, 16), ("sdxl", FULL_SDXL_DEPTHS, 70)])
+def test_full_size_models_have_the_layer_counts_of_the_papers(kind, changes, count):
+    assert len(attention_layers(require_unet(make_model(kind, device="meta", **changes)))) == count
+
+
+def test_sd1_layers_have_sd1_numbers(sd1):
+    assert attention_layers(require_unet(sd1)) == tuple(Layer(block, number, 0) for block, number in SD1_LAYERS)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 24), (24, 8), (17, 17), (9, 13), (18, 30)])
+def test_the_papers_rule_picks_eleven_of_sd1s_sixteen_layers_at_every_size(sd1, size):
+    """Those of the released code at 512 x 512: all but the two first and three last, which have the latent's own grid."""
+    chosen = [layer for layer, (tokens, cells) in seen_layers(sd1, *size).items() if CoarseLayers().includes(layer, tokens, cells)]
+    assert chosen == [Layer(block, number, 0) for block, number in SD1_LAYERS[2:13]]
+
+
+def test_the_papers_rule_counts_tokens_at_512_as_the_released_code_does():
+    """Its rule is at most 32 x 32 tokens for 64 x 64 cells."""
+    layer = Layer("input", 4, 0)
+    assert CoarseLayers().includes(layer, 32 * 32, 64 * 64)
+    assert not CoarseLayers().includes(layer, 32 * 32 + 1, 64 * 64)
+
+
+def test_a_range_counts_from_zero_and_includes_both_ends(sd1):
+    layers = attention_layers(require_unet(sd1))
+    chosen = ChosenLayers.range(require_unet(sd1), 2, 12)
+    assert [chosen.includes(layer, 1, 1) for layer in layers] == [2 <= number <= 12 for number in range(16)]
+
+
+@pytest.mark.parametrize(("first", "last"), [(3, 2), (-1, 2), (0, 16)])
+def test_a_range_outside_the_model_is_refused_with_its_bounds(sd1, first, last):
+    with pytest.raises(GraftError, match=rf"first_layer, last_layer: {first} to {last}.*0 to 15"):
+        ChosenLayers.range(require_unet(sd1), first, last)
+
+
+def test_other_families_of_networks_are_refused_by_name(sd1):
+    model = sd1.clone()
+    model.add_object_patch("diffusion_model", torch.nn.Linear(1, 1))
+    with pytest.raises(GraftError, match=r"model: BaseModel is not a Stable Diffusion UNet"):
+        require_unet(model)
+
+
+@given(st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_a_window_from_the_start_holds_the_first_steps_of_the_schedule(shape_of_sd1, percent):
+    """Oracle: Free-Prompt-Editing replaces maps in the first int(S * r) steps."""
+    window = Window.of_percent(shape_of_sd1, 0.0, percent / 100)
+    active = [sigma in window for sigma in schedule(shape_of_sd1, 50)[:-1].tolist()]
+    first = int(50 * percent / 100)
+    assert active == [step < sum(active) for step in range(50)]
+    assert abs(sum(active) - first) <= (0 if percent % 10 == 0 else 1)
+
+
+def test_four_fifths_of_fifty_steps_are_forty(shape_of_sd1):
+    active = [sigma in Window.of_percent(shape_of_sd1, 0.0, 0.8) for sigma in schedule(shape_of_sd1, 50).tolist()]
+    assert active == [True] * 40 + [False] * 11
+
+
+def test_windows_that_meet_share_no_step_and_leave_none_out(shape_of_sd1):
+    early, late = Window.of_percent(shape_of_sd1, 0.0, 0.37), Window.of_percent(shape_of_sd1, 0.37, 1.0)
+    for name in ("ddim_uniform", "karras", "normal"):
+        assert all((sigma in early) != (sigma in late) for sigma in schedule(shape_of_sd1, 30, name)[:-1].tolist())
+
+
+@pytest.mark.parametrize("percent", [0.0, 0.5, 1.0])
+def test_a_window_without_length_is_empty(shape_of_sd1, percent):
+    window = Window.of_percent(shape_of_sd1, percent, percent)
+    assert window.empty
+    assert not any(sigma in window for sigma in schedule(shape_of_sd1, 50).tolist())
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.6, 0.4), (-0.1, 0.5), (0.0, 1.1)])
+def test_impossible_windows_are_refused_with_their_bounds(shape_of_sd1, start, end):
+    with pytest.raises(GraftError, match=rf"start_percent, end_percent.*{start}.*{end}|start_percent, end_percent.*{end}.*{start}"):
+        Window.of_percent(shape_of_sd1, start, end)

@@ -1,0 +1,88 @@
+"""The embedded model, and a small part of the evaluation: the claims of docs/evaluation.md on a few scenes."""
+
+import numpy as np
+import pytest
+import torch
+from graft.host import miniature
+from graft.host.layers import Layer, attention_layers, require_unet
+from graft.host.pictures import decode, encode, psnr
+from graft.miniature.world import sample_scene
+
+SIZE_LIMIT = 24 * 2**20
+
+
+@pytest.fixture(scope="module")
+def laboratory():
+    from evaluation.laboratory import Laboratory
+
+    with torch.inference_mode():
+        return Laboratory()
+
+
+@pytest.fixture(autouse=True)
+def _inference_mode():
+    with torch.inference_mode():
+        yield
+
+
+def rows_by(key: str, table) -> dict[str, dict]:
+    return {row[key]: row for row in table.rows}
+
+
+def test_weights_fit_in_the_repository():
+    assert miniature.WEIGHTS.stat().st_size <= SIZE_LIMIT
+
+
+def test_unet_has_the_self_attention_blocks_of_sd1(laboratory):
+    numbers = [("input", n) for n in (1, 2, 4, 5, 7, 8)] + [("middle", 1)] + [("output", n) for n in range(3, 12)]
+    network = require_unet(laboratory.model)
+    layers = attention_layers(network)
+    assert len(layers) == 16
+    assert [(layer.block, layer.number) for layer in layers if layer.block != "middle"] == [n for n in numbers if n[0] != "middle"]
+    assert isinstance(layers[6], Layer) and layers[6].block == "middle"
+
+
+def test_vae_round_trip_is_at_least_32_decibels(laboratory):
+    from evaluation.laboratory import picture
+
+    rng = np.random.default_rng(123_456)
+    pictures = picture(sample_scene(rng) for _ in range(32)).pictures
+    assert psnr(decode(laboratory.vae, encode(laboratory.vae, pictures)), pictures).mean() >= 32
+
+
+def test_judge_names_what_rendered_scenes_show(laboratory):
+    from evaluation import judge
+
+    (table,), _ = judge.run(laboratory, count=200)
+    rendered = rows_by("pictures", table)["rendered"]
+    assert min(rendered[fact] for fact in ("ground", "style", "count", "shape", "colour", "pattern")) >= 98.5
+    assert rendered["object IoU"] >= 0.9
+
+
+def test_miniature_paints_what_its_prompt_says(laboratory):
+    from evaluation import generation
+
+    (table,), _ = generation.run(laboratory, count=24)
+    painted = rows_by("prompts", table)["all"]
+    assert painted["ground"] >= 90 and painted["colour"] >= 80 and painted["shape"] >= 70
+
+
+def test_fixed_point_inversion_returns_closer_than_plain_ddim(laboratory):
+    from evaluation import round_trip
+
+    (table,), _ = round_trip.run(laboratory, count=6)
+    plain, fixed, *_ = table.rows
+    key = "against the decoded latent (dB)"
+    assert fixed[key] >= plain[key] + 8
+    assert fixed["against the picture (dB)"] >= fixed["VAE alone (dB)"] - 1
+
+
+def test_free_prompt_editing_keeps_more_of_the_layout_than_its_baselines(laboratory):
+    from evaluation import free_prompt_editing
+
+    (colour, _), _ = free_prompt_editing.run(laboratory, count=8)
+    rows = rows_by("method", colour)
+    edited, unedited = rows["Free-Prompt-Editing, window to 0.8"], rows["same inverted noise, no edit"]
+    assert edited["object IoU"] > unedited["object IoU"]
+    assert edited["PSNR (dB)"] > unedited["PSNR (dB)"]
+    assert edited["success"] >= 60

@@ -1,0 +1,437 @@
+"""The stream engine in the real host: what the network is shown, in which rows, and that nothing else changes."""
+
+import logging
+
+import comfy.model_management
+import comfy.samplers
+import pytest
+import torch
+from comfy.patcher_extension import WrappersMP
+from graft.host.errors import GraftError
+from graft.host.layers import CoarseLayers, Layer
+from graft.host.plan import PLAN_KEY, RUN_KEY, Plan, Stream
+from graft.host.run import carry_out
+from graft.host.sampling import GraftSampler, record
+from graft.host.self_attention import ReplaceSelfAttention
+from graft.host.windows import Window
+from graft.inversion.trajectory import Trajectory
+from tiny_models import Call, make_guider, noise, prompt, sample, schedule, snapshot, watched
+
+STEPS = 5
+SOURCE, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
+ALWAYS = Window(1e10, -1.0)
+
+
+class EveryLayer:
+    def includes(self, layer: Layer, tokens: int, cells: int) -> bool:
+        return True
+
+
+def trajectory(model, *, seed: int = 0, batch: int = 1, size: tuple[int, int] = (16, 16), steps: int = STEPS) -> Trajectory:
+    """Any latents will do where only their way through the host is looked at."""
+    sigmas = schedule(model, steps)
+    latents = torch.stack([noise(seed + 10 * level, batch, *size) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
+    return Trajectory(latents, sigmas, "ddim, 1 iterations", "model", "conditioning")
+
+
+def edited(model, source: Trajectory | None = None, *, window: Window = ALWAYS, conditioning: list = SOURCE, strength: float = 1.0):
+    """`model` with Free-Prompt-Editing of a source in every coarse layer."""
+    stream = Stream(source or trajectory(model), conditioning)
+    return carry_out(model, Plan(edits=(ReplaceSelfAttention(stream, window, CoarseLayers(), strength),)))
+
+
+def targets(calls: list[Call]) -> list[Call]:
+    return [call for call in calls if not call.stream]
+
+
+# What the network is shown
+
+
+@pytest.mark.parametrize("sampler", ["euler", GraftSampler("ddim")], ids=["euler", "graft"])
+def test_the_stream_shows_the_network_the_stored_latents_bit_for_bit(model, sampler):
+    """Step i of S sees L[S - i]: the trajectory's own latent, whatever the target has become."""
+    source = trajectory(model)
+    spied, calls = watched(edited(model, source))
+    sample(spied, TARGET, NEGATIVE, sampler=sampler, steps=STEPS)
+    shown = [call for call in calls if call.stream]
+    assert [call.sigma for call in shown] == source.sigmas[:-1].tolist()
+    for step, call in enumerate(shown):
+        assert torch.equal(call.x, source.latents[step])
+        assert torch.equal(call.context, SOURCE[0][0])
+
+
+def test_the_stream_is_computed_as_if_it_were_sampled_alone(model):
+    """Oracle: the same latent at the same level through a plain, unguided run."""
+    source = trajectory(model)
+    spied, calls = watched(edited(model, source))
+    sample(spied, TARGET, NEGATIVE, steps=STEPS)
+    plain, alone = watched(model)
+    for level, sigma in enumerate(source.sigmas[:-1]):
+        start = model.model.process_latent_out(source.latents[level])
+        sample(plain, SOURCE, cfg=1.0, start=torch.zeros_like(start), latent=start, sigmas=torch.stack([sigma, sigma * 0]))
+    for call, other in zip([call for call in calls if call.stream], alone, strict=True):
+        torch.testing.assert_close(call.denoised, other.denoised, rtol=1e-4, atol=1e-4 * max(1.0, call.sigma))
+
+
+def test_outside_the_window_no_row_of_the_stream_is_computed(sd1):
+    sigmas = schedule(sd1, STEPS).tolist()
+    spied, calls = watched(edited(sd1, window=Window(sigmas[1], sigmas[3])))
+    sample(spied, TARGET, NEGATIVE, steps=STEPS)
+    assert [call.sigma for call in calls if call.stream] == sigmas[1:3]
+    assert [call.sigma for call in targets(calls)] == sigmas[:-1]
+
+
+def test_two_looks_at_one_noise_level_run_the_stream_once(sd1):
+    """heun looks twice at every level but the first and the last."""
+    spied, calls = watched(edited(sd1))
+    sample(spied, TARGET, NEGATIVE, steps=STEPS, sampler="heun")
+    assert len([call for call in calls if call.stream]) == STEPS
+    assert len(targets(calls)) == 2 * STEPS - 1
+
+
+def test_streams_of_one_prompt_share_a_batch_and_others_do_not(sd1):
+    window, layers = ALWAYS, CoarseLayers()
+    first, second, third = (trajectory(sd1, seed=seed) for seed in (0, 1, 2))
+    streams = (Stream(first, SOURCE), Stream(second, SOURCE), Stream(third, NEGATIVE))
+    plan = Plan(edits=tuple(ReplaceSelfAttention(stream, window, layers, 0.5) for stream in streams))
+    spied, calls = watched(carry_out(sd1, plan))
+    together = sample(spied, TARGET, cfg=1.0, steps=2)
+    assert [len(call.x) for call in calls] == [2, 1, 1] * 2
+
+    apart = Plan(
+        edits=tuple(ReplaceSelfAttention(Stream(stream.trajectory, list(stream.conditioning)), window, layers, 0.5) for stream in streams)
+    )
+    torch.testing.assert_close(together, sample(carry_out(sd1, apart), TARGET, cfg=1.0, steps=2), rtol=1e-3, atol=1e-3)
+
+
+def test_other_patches_of_attention_keep_working_beside_the_edit(sd1):
+    """A patch set before Graft's sees and changes the same layers in both passes."""
+    patched, seen = sd1.clone(), []
+
+    def scale(query, key, value, options):
+        seen.append(options["block"])
+        return query, key, value * 0.5
+
+    patched.set_model_attn1_patch(scale)
+    changed = sample(edited(patched), TARGET, NEGATIVE, steps=2)
+    assert len(seen) == 16 * 2 * 2
+    assert not torch.equal(changed, sample(edited(sd1), TARGET, NEGATIVE, steps=2))
+
+
+# Order and split of the rows
+
+
+def one_step(model, positive: list, negative: list | None = None, **options) -> list[Call]:
+    """The calls of a single step: every sampler makes its first calls from the same latents, so they can be compared row by row."""
+    spied, calls = watched(model)
+    sample(spied, positive, negative, sigmas=schedule(model, STEPS)[:2], **options)
+    return calls
+
+
+def rows_of(calls: list[Call], conditioning: int) -> tuple[torch.Tensor, torch.Tensor]:
+    chosen = [call.rows(conditioning) for call in calls if conditioning in call.order]
+    return tuple(torch.cat(tensors) for tensors in zip(*chosen, strict=True))
+
+
+def require_only_guided_rows_differ(plain: list[Call], changed: list[Call], order: list[list[int]]) -> None:
+    """Same calls in the same order, same inputs; the negative's outputs are the same bits and the positive's are not."""
+    assert [call.order for call in plain] == [call.order for call in changed] == order
+    for before, after in zip(plain, changed, strict=True):
+        assert torch.equal(before.x, after.x) and torch.equal(before.context, after.context)
+        if 1 in before.order:
+            assert torch.equal(before.rows(1)[1], after.rows(1)[1])
+        if 0 in before.order:
+            assert all(not torch.equal(*pair) for pair in zip(before.rows(0)[1], after.rows(0)[1], strict=True))
+
+
+def test_guidance_in_one_call_edits_the_positive_rows_only(model):
+    plain, changed = one_step(model, TARGET, NEGATIVE), one_step(edited(model), TARGET, NEGATIVE)
+    require_only_guided_rows_differ(plain, targets(changed), [[1, 0]])
+
+
+def test_without_guidance_the_only_rows_are_edited(model):
+    plain, changed = one_step(model, TARGET, NEGATIVE, cfg=1.0), one_step(edited(model), TARGET, NEGATIVE, cfg=1.0)
+    require_only_guided_rows_differ(plain, targets(changed), [[0]])
+    guided = targets(one_step(edited(model), TARGET, NEGATIVE, cfg=4.0))
+    torch.testing.assert_close(targets(changed)[0].denoised, guided[0].rows(0)[1], rtol=1e-4, atol=1e-3)
+
+
+def test_guidance_of_one_without_the_hosts_shortcut_keeps_the_negative_plain(sd1):
+    sd1.model_options["disable_cfg1_optimization"] = True
+    plain, changed = one_step(sd1, TARGET, NEGATIVE, cfg=1.0), one_step(edited(sd1), TARGET, NEGATIVE, cfg=1.0)
+    require_only_guided_rows_differ(plain, targets(changed), [[1, 0]])
+
+
+def test_too_little_memory_for_one_call_changes_no_row(model, monkeypatch):
+    whole = targets(one_step(edited(model), TARGET, NEGATIVE))
+    monkeypatch.setattr(type(model), "get_free_memory", lambda *_: 1)
+    plain, changed = one_step(model, TARGET, NEGATIVE), one_step(edited(model), TARGET, NEGATIVE)
+    require_only_guided_rows_differ(plain, targets(changed), [[1], [0]])
+    for conditioning in (0, 1):
+        torch.testing.assert_close(rows_of(changed[1:], conditioning)[1], rows_of(whole, conditioning)[1], rtol=1e-4, atol=1e-3)
+
+
+def test_every_prompt_of_a_combined_positive_is_edited(model):
+    combined = [*TARGET, *prompt(4)]
+    plain, changed = one_step(model, combined, NEGATIVE), one_step(edited(model), combined, NEGATIVE)
+    require_only_guided_rows_differ(plain, targets(changed), [[1, 0, 0]])
+    alone = targets(one_step(edited(model), prompt(4), NEGATIVE))[0].rows(0)[1]
+    assert any(torch.allclose(row, alone[0], rtol=1e-4, atol=1e-3) for row in targets(changed)[0].rows(0)[1])
+
+
+def test_prompts_too_unequal_for_one_call_put_the_positive_first(model):
+    """385 tokens cannot be repeated to a common length with 77: the host runs [0], then [1]."""
+    long = prompt(2, tokens=385)
+    plain, changed = one_step(model, long, NEGATIVE), one_step(edited(model), long, NEGATIVE)
+    require_only_guided_rows_differ(plain, targets(changed), [[0], [1]])
+
+
+def test_a_masked_prompt_is_edited_like_any_other(sd1):
+    masked = [[TARGET[0][0], {**TARGET[0][1], "mask": torch.ones(1, 16, 16), "set_area_to_bounds": False}]]
+    plain, changed = one_step(sd1, masked, NEGATIVE), one_step(edited(sd1), masked, NEGATIVE)
+    require_only_guided_rows_differ(plain, targets(changed), [[1, 0]])
+    torch.testing.assert_close(targets(changed)[0].denoised, targets(one_step(edited(sd1), TARGET, NEGATIVE))[0].denoised)
+
+
+def test_the_middle_prompt_of_a_two_prompt_guider_is_edited_too(sd1):
+    from comfy_extras.nodes_custom_sampler import Guider_DualCFG
+
+    def calls(model) -> list[Call]:
+        spied, seen = watched(model)
+        guider = Guider_DualCFG(spied)
+        guider.set_conds(TARGET, prompt(4), NEGATIVE)
+        guider.set_cfg(3.0, 2.0)
+        guider.sample(
+            noise(0), torch.zeros(1, 4, 16, 16), comfy.samplers.sampler_object("euler"), schedule(sd1, STEPS)[:2], disable_pbar=True, seed=0
+        )
+        return targets(seen)
+
+    for before, after in zip(calls(sd1), calls(edited(sd1)), strict=True):
+        assert sorted(before.order) == [0, 1, 2]  # here 0 is the negative, 1 the middle, 2 the positive
+        assert torch.equal(before.rows(0)[1], after.rows(0)[1])
+        assert not torch.equal(before.rows(1)[1], after.rows(1)[1])
+        assert not torch.equal(before.rows(2)[1], after.rows(2)[1])
+
+
+# Batches and sizes
+
+
+def test_every_target_of_a_batch_is_edited_by_the_one_source_as_it_would_be_alone(model):
+    source, start = trajectory(model), noise(5, batch=3)
+    together = targets(one_step(edited(model, source), TARGET, NEGATIVE, start=start))[0].rows(0)[1]
+    for row in range(3):
+        alone = targets(one_step(edited(model, source), TARGET, NEGATIVE, start=start[row : row + 1]))[0].rows(0)[1]
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-3)
+
+
+def test_targets_and_sources_of_one_batch_pair_up_row_by_row(model):
+    source, start = trajectory(model, batch=3), noise(5, batch=3)
+    together = targets(one_step(edited(model, source), TARGET, NEGATIVE, start=start))[0].rows(0)[1]
+    for row in range(3):
+        own = Trajectory(source.latents[:, row : row + 1], source.sigmas, source.solver, source.model, source.conditioning)
+        alone = targets(one_step(edited(model, own), TARGET, NEGATIVE, start=start[row : row + 1]))[0].rows(0)[1]
+        torch.testing.assert_close(together[row : row + 1], alone, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("sources", "sampled"), [(2, 3), (2, 1), (3, 2)])
+def test_batches_that_do_not_pair_up_are_refused_with_both_numbers(sd1, sources, sampled):
+    spied, calls = watched(edited(sd1, trajectory(sd1, batch=sources)))
+    with pytest.raises(GraftError, match=rf"trajectory: it holds {sources} pictures, the sampled batch {sampled}"):
+        sample(spied, TARGET, NEGATIVE, start=noise(0, batch=sampled))
+    assert not calls
+
+
+def test_a_trajectory_of_another_size_is_refused_with_both_sizes(sd1):
+    spied, calls = watched(edited(sd1, trajectory(sd1, size=(16, 24))))
+    with pytest.raises(GraftError, match=r"trajectory: its latents are \(4, 16, 24\).*\(4, 16, 16\)"):
+        sample(spied, TARGET, NEGATIVE)
+    assert not calls
+
+
+@pytest.mark.parametrize("size", [(16, 24), (24, 8), (17, 13)])
+def test_pictures_of_every_shape_are_edited(model, size):
+    source, start = trajectory(model, size=size), noise(5, 1, *size)
+    plain, changed = (one_step(one, TARGET, NEGATIVE, start=start) for one in (model, edited(model, source)))
+    require_only_guided_rows_differ(plain, targets(changed), [[1, 0]])
+
+
+# Refusals before the first call
+
+AREA = {"area": (8, 8, 0, 0)}
+BOUNDS = {"mask": torch.ones(1, 16, 16), "set_area_to_bounds": True}
+
+
+@pytest.mark.parametrize("limits", [AREA, BOUNDS], ids=["area", "mask bounds"])
+@pytest.mark.parametrize("name", ["positive", "negative"])
+def test_prompts_limited_to_an_area_are_refused_before_the_first_call(sd1, name, limits):
+    prompts = {"positive": TARGET, "negative": NEGATIVE}
+    prompts[name] = [*prompts[name], [prompt(4)[0][0], {**prompt(4)[0][1], **limits}]]
+    spied, calls = watched(edited(sd1))
+    with pytest.raises(GraftError, match=f"^{name}: "):
+        sample(spied, **prompts)
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    "limits", [AREA, BOUNDS, {"start_percent": 0.2}, {"end_percent": 0.9}, {"hooks": object()}], ids=lambda limits: next(iter(limits))
+)
+def test_a_stream_takes_only_a_prompt_that_holds_everywhere_and_always(sd1, limits):
+    with pytest.raises(GraftError, match="^source_conditioning: "):
+        Stream(trajectory(sd1), [[SOURCE[0][0], {**SOURCE[0][1], **limits}]])
+
+
+def test_a_stream_takes_one_prompt(sd1):
+    with pytest.raises(GraftError, match="source_conditioning: a stream needs one prompt, got 2"):
+        Stream(trajectory(sd1), [*SOURCE, *TARGET])
+
+
+def test_several_devices_and_context_windows_are_refused(sd1):
+    several = edited(sd1)
+    several.set_additional_models("multigpu", [sd1.clone()])
+    with pytest.raises(GraftError, match="model: .*several GPUs"):
+        sample(several, TARGET, NEGATIVE)
+    windowed = edited(sd1)
+    windowed.model_options["context_handler"] = object()
+    with pytest.raises(GraftError, match="model: .*context windows"):
+        sample(windowed, TARGET, NEGATIVE)
+
+
+# Noise levels the trajectory has not
+
+
+def warnings_of(caplog) -> list[str]:
+    return [entry.getMessage() for entry in caplog.records if entry.name == "graft"]
+
+
+def test_a_level_the_trajectory_has_not_is_interpolated_and_noted_once(sd1, caplog):
+    """dpm_2 asks between the schedule's levels; karras asks for others altogether."""
+    source = trajectory(sd1)
+    for options in ({"sampler": "dpm_2", "steps": STEPS}, {"sigmas": schedule(sd1, 4, "karras")}):
+        caplog.clear()
+        spied, calls = watched(edited(sd1, source))
+        sample(spied, TARGET, NEGATIVE, **options)
+        shown = [call for call in calls if call.stream]
+        assert any(source.nearest(call.sigma) is None for call in shown)
+        assert all(torch.equal(call.x, source.at(call.sigma)) for call in shown)
+        noted = warnings_of(caplog)
+        assert len(noted) == 1 and "interpolated" in noted[0]
+
+
+def test_nothing_is_noted_where_the_trajectory_has_every_level(sd1, caplog):
+    with caplog.at_level(logging.DEBUG, "graft"):
+        sample(edited(sd1), TARGET, NEGATIVE, steps=STEPS)
+    assert not warnings_of(caplog)
+
+
+# Once and again
+
+
+def test_a_cached_model_gives_the_same_bits_again_and_is_left_as_it_was(model):
+    patched = edited(model)
+    before, upstream = snapshot(patched), snapshot(model)
+    first = sample(patched, TARGET, NEGATIVE, steps=3)
+    assert snapshot(patched) == before and snapshot(model) == upstream
+    sample(patched, prompt(6), NEGATIVE, steps=2, start=noise(9, batch=2))
+    assert torch.equal(sample(patched, TARGET, NEGATIVE, steps=3), first)
+    assert snapshot(patched) == before and snapshot(model) == upstream
+
+
+def test_editing_leaves_the_model_it_was_given_untouched(model):
+    before, plain = snapshot(model), sample(model, TARGET, NEGATIVE, steps=2)
+    changed = sample(edited(model), TARGET, NEGATIVE, steps=2)
+    assert snapshot(model) == before
+    assert torch.equal(sample(model, TARGET, NEGATIVE, steps=2), plain)
+    assert not torch.equal(changed, plain)
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [comfy.model_management.InterruptProcessingException, Broken])
+@pytest.mark.parametrize("stream", [False, True], ids=["in the target", "in the stream"])
+def test_nothing_is_left_after_a_run_that_did_not_finish(sd1, error, stream):
+    patched = edited(sd1)
+    whole, before, runs = sample(patched, TARGET, NEGATIVE, steps=3), snapshot(patched), []
+    failing = patched.clone()
+
+    def fail(executor, x, sigma, *args, **kwargs):
+        run = args[3][RUN_KEY]
+        runs.append(run)
+        if bool(run.writing) == stream and len(runs) > 3:
+            raise error
+        return executor(x, sigma, *args, **kwargs)
+
+    failing.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", fail)
+    guider = make_guider(failing, TARGET, NEGATIVE)
+    options, entries = guider.model_options, set(vars(guider))
+    with pytest.raises(error):
+        guider.sample(
+            noise(0), torch.zeros(1, 4, 16, 16), comfy.samplers.sampler_object("euler"), schedule(sd1, 3), disable_pbar=True, seed=7
+        )
+    assert guider.model_options is options and RUN_KEY not in options["transformer_options"]
+    assert set(vars(guider)) - entries <= {"inner_model", "loaded_models", "conds"}  # the host's own leftovers
+    assert set(guider.conds) == {"positive", "negative"}
+    run = runs[0]
+    assert not run.taps and not run.writing and not run.active and run.tapped_at is None
+    assert snapshot(patched) == before
+    assert torch.equal(sample(patched, TARGET, NEGATIVE, steps=3), whole)
+
+
+def test_a_finished_run_holds_no_taps(sd1):
+    patched, runs = edited(sd1), []
+
+    def keep(executor, x, sigma, *args, **kwargs):
+        runs.append(args[3][RUN_KEY])
+        return executor(x, sigma, *args, **kwargs)
+
+    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", keep)
+    sample(patched, TARGET, NEGATIVE, steps=2)
+    assert len(set(map(id, runs))) == 1
+    assert not runs[0].taps
+
+
+def test_taps_hold_one_noise_level_of_the_edited_layers_only(sd1):
+    patched, sizes = edited(sd1), []
+
+    def count(executor, x, sigma, *args, **kwargs):
+        result = executor(x, sigma, *args, **kwargs)
+        sizes.append({(layer, tuple(hidden.shape)) for (_, layer), hidden in args[3][RUN_KEY].taps.items()})
+        return result
+
+    patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", count)
+    sample(patched, TARGET, NEGATIVE, steps=3)
+    assert all(len(taps) == 11 for taps in sizes)
+    assert {shape for _, shape in sizes[0]} == {(1, 64, 32), (1, 16, 32), (1, 4, 32)}
+
+
+# Both ways to nothing
+
+
+def test_edits_chain_and_the_later_one_sees_what_the_earlier_made(sd1):
+    """Two edits of half strength from one source move three quarters of the way."""
+    source, layers = trajectory(sd1), CoarseLayers()
+    stream = Stream(source, SOURCE)
+    half = ReplaceSelfAttention(stream, ALWAYS, layers, 0.5)
+    twice = carry_out(carry_out(sd1, Plan().with_edit(half)), Plan().with_edit(half).with_edit(half))
+    once = carry_out(sd1, Plan().with_edit(ReplaceSelfAttention(stream, ALWAYS, layers, 0.75)))
+    ours, theirs = (targets(one_step(one, TARGET, NEGATIVE))[0].denoised for one in (twice, once))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+    assert len(twice.get_wrappers(WrappersMP.OUTER_SAMPLE, PLAN_KEY)) == 1
+
+
+@pytest.mark.parametrize("cfg", [1.0, 4.0])
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_the_same_prompt_replayed_from_its_own_recording_changes_nothing(model, cfg, sampler):
+    """Free-Prompt-Editing's synthetic variant with the source's prompt as target: both rows are one."""
+    sigmas, latent = schedule(model, STEPS), torch.zeros(1, 4, 16, 16)
+    recorded, replay = record(
+        make_guider(model, TARGET, NEGATIVE, cfg), noise(0), latent, comfy.samplers.sampler_object(sampler), sigmas, 7
+    )
+    stream = Stream(replay, TARGET)
+    patched = carry_out(model, Plan(edits=(ReplaceSelfAttention(stream, ALWAYS, EveryLayer()),)))
+    again = sample(patched, TARGET, NEGATIVE, cfg=cfg, sampler=sampler, sigmas=sigmas)
+    scale = float(recorded.abs().max())
+    torch.testing.assert_close(again, recorded, rtol=0, atol=(0 if cfg == 1.0 else 2e-3) * scale)
+    other = sample(patched, prompt(8), NEGATIVE, cfg=cfg, sampler=sampler, sigmas=sigmas)
+    assert float((other - recorded).abs().max()) > 0.05 * scale

@@ -1,0 +1,41 @@
+"""Numbers for the demo's report: how close results come to the truth, and what the methods cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TOOLS = Path(__file__).resolve().parent
+
+
+def against_truth(pictures: dict[str, Path]) -> dict[str, float]:
+    """PSNR in dB of every picture of a workflow against its "ground truth", by title; empty where there is none."""
+    truth = next((path for title, path in pictures.items() if "ground truth" in title), None)
+    if truth is None:
+        return {}
+    reference = _values(truth)
+    others = {title: _values(path) for title, path in pictures.items() if path != truth}
+    return {title: round(_psnr(values, reference), 2) for title, values in others.items() if values.shape == reference.shape}
+
+
+def measure(server) -> dict:
+    """The overhead of each method, in a process of its own, while the server is idle."""
+    command = [sys.executable, str(TOOLS / "overhead.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COMFYUI_PATH": str(server.comfyui)})
+    if done.returncode:
+        raise RuntimeError(f"measuring the overhead failed:\n{done.stderr[-2000:]}")
+    return {"overhead": json.loads(done.stdout.strip().splitlines()[-1])}
+
+
+def _values(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"), dtype=np.float64) / 255
+
+
+def _psnr(values: np.ndarray, reference: np.ndarray) -> float:
+    return float(min(99.0, -10 * np.log10(max(np.square(values - reference).mean(), 1e-12))))

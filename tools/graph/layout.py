@@ -1,0 +1,131 @@
+"""Where nodes stand: columns from left to right, groups side by side, nothing overlapping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .built import Built
+from .language import Graph, Group
+from .slots import Slot, outputs
+
+TITLE, ROW, WIDGET = 30, 20, 24  # heights that the editor draws with, pixels
+GAP_X, GAP_Y, PADDING, CAPTION = 60, 30, 20, 50
+PICTURE, REPORT, TEXT_WIDTH, NOTE_WIDTH, CHARACTER, NOTE_CHARACTER = 300, 100, 400, 440, 7.5, 6
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node's body in pixels; its title bar stands above it."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], list[dict]]:
+    """Body of each node by id, and the frames of the titled groups: a row of stacks of groups."""
+    stacks: list[list[Group]] = []
+    for group in (group for group in graph.groups if group.nodes):
+        under = next((stack for stack in stacks if group.below in stack), None)
+        if under is None:
+            stacks.append([group])
+        else:
+            under.append(group)
+    boxes: dict[int, Box] = {}
+    frames: list[dict] = []
+    left = 0
+    for stack in stacks:
+        top, rightmost = 0, left
+        for group in stack:
+            inside = _columns_of_boxes(group, built, left + PADDING, top + CAPTION + TITLE)
+            right = max(box.x + box.width for box in inside.values()) + PADDING
+            bottom = max(box.y + box.height for box in inside.values()) + PADDING
+            if group.title is not None:
+                frames.append(_frame(len(frames) + 1, group, Box(left, top, right - left, bottom - top)))
+            boxes |= inside
+            top, rightmost = bottom + GAP_X, max(rightmost, right)
+        left = rightmost + GAP_X
+    return boxes, frames
+
+
+def _frame(number: int, group: Group, box: Box) -> dict:
+    bounding = [box.x, box.y, box.width, box.height]
+    return {"id": number, "title": group.title, "bounding": bounding, "color": group.color, "font_size": 24, "flags": {}}
+
+
+def _columns_of_boxes(group: Group, built: Mapping[int, Built], left: int, top: int) -> dict[int, Box]:
+    """Bodies of a group's nodes: columns from `left`, each stacked down from `top`."""
+    columns = _columns(group, built)
+    boxes = {}
+    for column in sorted(set(columns.values())):
+        stack = sorted((node for node in group.nodes if columns[node.id] == column), key=lambda node: node.place.row or 0)
+        sizes = {node.id: _size(built[node.id]) for node in stack}
+        y = top
+        for node in stack:
+            width, height = sizes[node.id]
+            boxes[node.id] = Box(left, y, width, height)
+            y += height + TITLE + GAP_Y
+        left += max(width for width, _ in sizes.values()) + GAP_X
+    return boxes
+
+
+def _columns(group: Group, built: Mapping[int, Built]) -> dict[int, int]:
+    """The column of each node: right of what it reads; a node that reads nothing here stands just left of its first reader."""
+    reads = {node.id: {link.node.id for link in built[node.id].links.values()} for node in group.nodes}
+    columns: dict[int, int] = {}
+    for node in group.nodes:
+        columns[node.id] = max((columns[source] for source in reads[node.id] if source in columns), default=-1) + 1
+        if node.place.column is not None:
+            columns[node.id] = node.place.column
+    for node in group.nodes:
+        readers = [columns[reader] for reader, sources in reads.items() if node.id in sources]
+        if node.place.column is None and readers and not reads[node.id] & columns.keys():
+            columns[node.id] = max(0, min(readers) - 1)
+    return columns
+
+
+def _size(built: Built) -> tuple[int, int]:
+    """Width and height of a node's body, large enough for what the editor draws in it and for a picture if it shows one."""
+    node, place = built.node, built.node.place
+    if node.text is not None:
+        width = place.width or NOTE_WIDTH
+        lines = sum(max(1, math.ceil(len(line) * NOTE_CHARACTER / (width - 40))) for line in node.text.splitlines())
+        return width, place.height or max(90, lines * ROW + 50)
+    sockets = [slot for slot in built.shown if not slot.is_widget]
+    widgets = [(slot, value) for slot, value in built.values if slot.is_widget]
+    texts = [str(value) for slot, value in widgets if slot.options.get("multiline")]
+    width = place.width or _width(built, sockets, widgets)
+    grows = any(spec[0] == "COMFY_AUTOGROW_V3" for group in built.schema["input"].values() for spec in group.values())
+    rows = max(len(sockets) + grows, len(built.schema["output"]), 1)  # the editor shows one socket more while it loads a node that grows
+    height = rows * ROW + 6 + (len(widgets) * WIDGET + 8 if widgets else 0)
+    for text in texts:
+        height += max(70, 18 * sum(1 + len(line) * CHARACTER // (width - 40) for line in text.splitlines() or [""]))
+    height += sum(30 for slot, _ in widgets if slot.multiple)
+    return width, place.height or int(height) + (
+        PICTURE if shows_picture(built.schema) else REPORT if built.schema.get("output_node") else 0
+    )
+
+
+def _width(built: Built, sockets: list[Slot], widgets: list[tuple[Slot, Any]]) -> int:
+    """Wide enough for title, facing socket names, and each widget's name and value; rounded to ten pixels."""
+    title = built.node.title or built.schema.get("display_name") or built.node.kind
+    left = max((len(slot.label or slot.name) for slot in sockets), default=0)
+    right = max((len(name) for name, _ in outputs(built.schema)), default=0)
+    multiline = any(slot.options.get("multiline") for slot, _ in widgets)
+    labels = [len(slot.name) + len(str(value)) for slot, value in widgets if not slot.options.get("multiline")]
+    needed = max([len(title) + 8, left + right + 6, *(label + 10 for label in labels)]) * CHARACTER
+    least = TEXT_WIDTH if multiline else PICTURE if shows_picture(built.schema) else 270
+    return max(least, min(500, math.ceil(needed / 10) * 10))
+
+
+def shows_picture(schema: Mapping[str, Any]) -> bool:
+    """Whether the editor draws a picture in the node: those that upload one, and those that end a graph and handle pictures."""
+    specs = [spec for name, group in schema["input"].items() if name != "hidden" for spec in group.values()]
+    if any(len(spec) > 1 and spec[1].get("image_upload") for spec in specs):
+        return True
+    pictures = "IMAGE" in [*schema["output"], *(spec[0] for spec in specs)]
+    return pictures and bool(schema.get("output_node") or schema.get("has_intermediate_output"))
