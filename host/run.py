@@ -127,16 +127,18 @@ class Run:
         if not edits or not chunks:
             return inputs
         size = len(inputs[0]) // len(order)
-        edited = tuple(tensor.clone() for tensor in inputs)
+        edited = list(inputs)
         for chunk in chunks:
             rows = slice(chunk * size, (chunk + 1) * size)
-            states = tuple(tensor[rows] for tensor in inputs)
+            before = after = tuple(tensor[rows] for tensor in inputs)
             for edit in edits:
-                source = self.taps[edit.stream, layer]
-                states = edit.attention_inputs(*states, source.expand(size, -1, -1))
-            for tensor, state in zip(edited, states, strict=True):
-                tensor[rows] = state
-        return edited
+                after = edit.attention_inputs(*after, self.taps[edit.stream, layer].expand(size, -1, -1))
+            for index, (old, new) in enumerate(zip(before, after, strict=True)):
+                if new is not old:
+                    if edited[index] is inputs[index]:
+                        edited[index] = inputs[index].clone()
+                    edited[index][rows] = new
+        return tuple(edited)
 
     def after_step(self, x: Tensor, step) -> Tensor:
         for operator in self.plan.step_operators:

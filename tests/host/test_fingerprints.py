@@ -43,10 +43,13 @@ def test_a_lora_its_strength_and_its_weights_change_the_name(sd1):
     assert model_fingerprint(with_lora(sd1, 0.5)) == model_fingerprint(with_lora(sd1, 0.5))
 
 
-def test_loading_a_model_with_its_lora_merged_keeps_every_name():
-    """All clones share one network, whose weights are the merged ones while any clone with a LoRA is loaded."""
+def test_loading_a_model_with_its_patches_merged_keeps_every_name():
+    """All clones share one network, whose weights are the merged ones while any patched clone is loaded. Every weight is
+    patched here, so that those the name is made of are."""
     plain = make_model("sd1")
-    merged = with_lora(plain, 0.7)
+    weights = {name: weight for name, weight in plain.model_state_dict("diffusion_model.").items() if name.endswith("weight")}
+    merged = plain.clone()
+    merged.add_patches({name: ("diff", (torch.full_like(weight, 0.1),)) for name, weight in weights.items()}, 0.7)
     names = model_fingerprint(plain), model_fingerprint(merged)
     assert names[0] != names[1]
     before = plain.model_state_dict()[PATCHED].clone()

@@ -36,7 +36,7 @@ def test_outputs_have_the_hosts_shapes_and_ranges():
     assert picture.shape == truth.shape == (1, 64, 64, 3)
     assert objects.shape == shadows.shape == (1, 64, 64)
     for tensor in (picture, objects, shadows, truth):
-        assert tensor.dtype == torch.float32 and 0 <= float(tensor.min()) and float(tensor.max()) <= 1
+        assert tensor.dtype == torch.float32 and float(tensor.min()) >= 0 and float(tensor.max()) <= 1
     assert text == truth_text == "a photo of a red ball and a blue cube on grass"
     assert torch.equal(picture, truth)
 
@@ -93,12 +93,12 @@ def test_the_chosen_object_is_the_one_masked_and_changed():
 
 
 def test_choosing_an_object_that_is_not_there_is_refused():
-    with pytest.raises(GraftError, match="^object: there is no second object"):
+    with pytest.raises(GraftError, match=r"^object: there is no second object"):
         scene(ONE, object="second")
 
 
 def test_an_unknown_change_is_refused_with_those_there_are():
-    with pytest.raises(GraftError, match="^change: 'melt' is not one of none, remove"):
+    with pytest.raises(GraftError, match=r"^change: 'melt' is not one of none, remove"):
         scene(ONE, {"change": "melt"})
 
 

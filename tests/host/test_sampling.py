@@ -1,6 +1,7 @@
 """Graft's sampler against the host's own samplers, step operators, and recordings of what a model was shown."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import comfy.model_management
 import comfy.samplers
@@ -145,7 +146,7 @@ def test_where_a_sampler_looks_twice_the_last_look_is_kept(sd1):
 def test_a_recording_survives_a_sampler_that_overwrites_its_latents(sd1):
     def overwriting(model, x, sigmas, extra_args=None, callback=None, disable=None):
         x = x.clone()
-        for sigma, sigma_next in zip(sigmas[:-1], sigmas[1:], strict=True):
+        for sigma, sigma_next in pairwise(sigmas):
             denoised = model(x, sigma * x.new_ones(len(x)), **extra_args)
             x += (sigma_next - sigma) * (x - denoised) / sigma
         return x
@@ -165,18 +166,18 @@ def test_a_recording_leaves_its_guider_as_it_was(sd1):
 @pytest.mark.parametrize("sigmas", [torch.tensor([0.0, 1.0, 14.0]), torch.tensor([14.0]), torch.tensor([14.0, 1.0, 1.0, 0.0])])
 def test_schedules_that_do_not_fall_are_refused_before_the_first_call(sd1, sigmas):
     spied, calls = watched(sd1)
-    with pytest.raises(GraftError, match="^sigmas: .*falls from noise to picture"):
+    with pytest.raises(GraftError, match=r"^sigmas: .*falls from noise to picture"):
         record(make_guider(spied, TARGET), noise(0), EMPTY, comfy.samplers.sampler_object("euler"), sigmas, 7)
-    with pytest.raises(GraftError, match="^sigmas: .*falls from noise to picture"):
+    with pytest.raises(GraftError, match=r"^sigmas: .*falls from noise to picture"):
         invert(spied, TARGET, noise(0), sigmas, "ddim", 1)
     assert not calls
 
 
 def test_edited_models_are_neither_recorded_nor_inverted(sd1):
     spied, calls = watched(operated(sd1, Halve("halve")))
-    with pytest.raises(GraftError, match="^model: it already carries Graft edits"):
+    with pytest.raises(GraftError, match=r"^model: it already carries Graft edits"):
         recording(spied)
-    with pytest.raises(GraftError, match="^model: it already carries Graft edits"):
+    with pytest.raises(GraftError, match=r"^model: it already carries Graft edits"):
         invert(spied, TARGET, noise(0), schedule(sd1, 3), "ddim", 1)
     assert not calls
 
@@ -196,4 +197,4 @@ def test_an_interrupt_leaves_the_model_clean_and_usable(sd1, run, monkeypatch):
     monkeypatch.undo()
     assert snapshot(sd1) == before
     again = run(sd1)
-    assert torch.equal(*(getattr(one[1] if isinstance(one, tuple) else one, "latents") for one in (whole, again)))
+    assert torch.equal(*((one[1] if isinstance(one, tuple) else one).latents for one in (whole, again)))

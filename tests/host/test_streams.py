@@ -118,6 +118,25 @@ def test_other_patches_of_attention_keep_working_beside_the_edit(sd1):
     assert not torch.equal(changed, sample(edited(sd1), TARGET, NEGATIVE, steps=2))
 
 
+def test_a_later_patch_that_writes_in_place_does_not_reach_the_taps(sd1):
+    """Oracle: the same patch written without writing in place."""
+
+    def in_place(query, key, value, options):
+        return query.mul_(0.5), key, value
+
+    def apart(query, key, value, options):
+        # What an in-place write does to the block: unedited queries, keys and values are one tensor.
+        shared = query is key is value
+        return (query * 0.5,) * 3 if shared else (query * 0.5, key, value)
+
+    results = []
+    for patch in (in_place, apart):
+        patched = edited(sd1)
+        patched.set_model_attn1_patch(patch)
+        results.append(sample(patched, TARGET, NEGATIVE, steps=2))
+    assert torch.equal(*results)
+
+
 # Order and split of the rows
 
 
@@ -267,7 +286,7 @@ def test_prompts_limited_to_an_area_are_refused_before_the_first_call(sd1, name,
     prompts = {"positive": TARGET, "negative": NEGATIVE}
     prompts[name] = [*prompts[name], [prompt(4)[0][0], {**prompt(4)[0][1], **limits}]]
     spied, calls = watched(edited(sd1))
-    with pytest.raises(GraftError, match=f"^{name}: "):
+    with pytest.raises(GraftError, match=rf"^{name}: "):
         sample(spied, **prompts)
     assert not calls
 
@@ -276,7 +295,7 @@ def test_prompts_limited_to_an_area_are_refused_before_the_first_call(sd1, name,
     "limits", [AREA, BOUNDS, {"start_percent": 0.2}, {"end_percent": 0.9}, {"hooks": object()}], ids=lambda limits: next(iter(limits))
 )
 def test_a_stream_takes_only_a_prompt_that_holds_everywhere_and_always(sd1, limits):
-    with pytest.raises(GraftError, match="^source_conditioning: "):
+    with pytest.raises(GraftError, match=r"^source_conditioning: "):
         Stream(trajectory(sd1), [[SOURCE[0][0], {**SOURCE[0][1], **limits}]])
 
 
@@ -288,11 +307,11 @@ def test_a_stream_takes_one_prompt(sd1):
 def test_several_devices_and_context_windows_are_refused(sd1):
     several = edited(sd1)
     several.set_additional_models("multigpu", [sd1.clone()])
-    with pytest.raises(GraftError, match="model: .*several GPUs"):
+    with pytest.raises(GraftError, match=r"model: .*several GPUs"):
         sample(several, TARGET, NEGATIVE)
     windowed = edited(sd1)
     windowed.model_options["context_handler"] = object()
-    with pytest.raises(GraftError, match="model: .*context windows"):
+    with pytest.raises(GraftError, match=r"model: .*context windows"):
         sample(windowed, TARGET, NEGATIVE)
 
 

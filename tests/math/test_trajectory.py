@@ -82,6 +82,13 @@ def test_a_saved_trajectory_comes_back_bit_for_bit(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["cat.safetensors"]
 
 
+def test_saving_again_replaces_the_whole_file(tmp_path):
+    path = tmp_path / "cat.safetensors"
+    trajectory(batch=3).save(path)
+    trajectory(batch=1).save(path)
+    assert torch.equal(Trajectory.load(path).latents, trajectory(batch=1).latents)
+
+
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "cat.safetensors"
     trajectory().save(path)

@@ -45,7 +45,7 @@ def test_pictures_and_masks_stay_in_range(seed):
     assert rendering.objects.shape == rendering.shadows.shape == (len(scene.things), 64, 64)
     for array in (rendering.picture, rendering.objects, rendering.shadows):
         assert array.dtype == np.float32
-        assert array.size == 0 or (0 <= array.min() and array.max() <= 1)
+        assert array.size == 0 or (array.min() >= 0 and array.max() <= 1)
 
 
 @given(seeds, st.sampled_from(world.STYLES))

@@ -68,19 +68,23 @@ TASKS = (
 )
 
 
-def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Sheet]]:
+def run(
+    laboratory: Laboratory,
+    count: int = 64,
+    tasks: tuple[Task, ...] = TASKS,
+    window_ends: tuple[float, ...] = WINDOW_ENDS,
+    strengths: tuple[float, ...] = IMG2IMG_STRENGTHS,
+) -> tuple[list[Table], list[Sheet]]:
     """`count` unseen pictures of one object, each inverted under "" and edited towards the changed scene's prompt."""
     rng = np.random.default_rng(UNSEEN + 2)
     sources = picture(sample_scene(rng, count=1) for _ in range(count))
     trajectories = _invert(laboratory, sources.pictures)
     tables, sheets = [], []
-    for task in TASKS:
+    for task in tasks:
         targets = picture(task.change(scene, rng) for scene in sources.scenes)
         edited = {"same inverted noise, no edit": edit(laboratory, trajectories, targets.scenes, window_end=0.0)}
-        edited |= {f"Free-Prompt-Editing, window to {end:g}": edit(laboratory, trajectories, targets.scenes, end) for end in WINDOW_ENDS}
-        edited |= {
-            f"image to image, strength {s:g}": image_to_image(laboratory, sources.pictures, targets.scenes, s) for s in IMG2IMG_STRENGTHS
-        }
+        edited |= {f"Free-Prompt-Editing, window to {end:g}": edit(laboratory, trajectories, targets.scenes, end) for end in window_ends}
+        edited |= {f"image to image, strength {s:g}": image_to_image(laboratory, sources.pictures, targets.scenes, s) for s in strengths}
         rows = [{"method": label} | measure(laboratory, task, sources, targets, pictures) for label, pictures in edited.items()]
         note = (
             f"{count} pictures, {STEPS} DDIM steps, guidance {GUIDANCE:g}, real variant (inverted under the empty prompt, plain DDIM inversion). Success: percent of "
