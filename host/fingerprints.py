@@ -11,8 +11,10 @@ SAMPLED_WEIGHTS = 24
 
 
 def model_fingerprint(model) -> str:
-    """Of a ModelPatcher: its network's shapes, a sample of its weights, and every LoRA or weight patch with its strength."""
+    """Of a ModelPatcher: what its network predicts, its shapes, a sample of its weights, and every LoRA or weight patch with
+    its strength."""
     digest = hashlib.sha256()
+    digest.update(" ".join(kind.__name__ for kind in type(model.get_model_object("model_sampling")).__mro__).encode())
     state = model.model_state_dict("diffusion_model.")
     names = sorted(state)
     for name in names:

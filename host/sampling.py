@@ -104,7 +104,7 @@ def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: So
     return Trajectory(
         latents=torch.stack([x.cpu() for x in reversed(inverter.latents)]),
         sigmas=sigmas.float().cpu(),
-        solver=f"{solver}, {iterations} iterations" if solver == "ddim" else solver,
+        solver=solver,
         model=model_fingerprint(model),
         conditioning=conditioning_fingerprint(conditioning),
     )
@@ -115,9 +115,12 @@ def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
     require_unedited(model)
     require_added_noise(model)
     require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
-    solver = "dpmpp_2m" if trajectory.solver == "dpmpp_2m" else "ddim"
+    if trajectory.solver not in solvers.SOLVERS:
+        raise GraftError(
+            f"trajectory: it was {trajectory.solver}, not inverted, so there is nothing to retrace; connect one from Invert Image"
+        )
     noisiest = model.model.process_latent_out(trajectory.latents[0])
-    return _sample_unguided(model, conditioning, noisiest, GraftSampler(solver), trajectory.sigmas)
+    return _sample_unguided(model, conditioning, noisiest, GraftSampler(trajectory.solver), trajectory.sigmas)
 
 
 def _sample_unguided(model, conditioning: list, latent: Tensor, sampler, sigmas: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,8 @@ class TrajectoryError(ValueError):
 class Trajectory:
     """`latents` (S + 1, B, C, h, w) in sampler space, `latents[i]` at noise level `sigmas[i]`; `sigmas` (S + 1) descend.
 
-    `model` and `conditioning` are fingerprints of what the trajectory was made with, `solver` says how.
+    `model` and `conditioning` are fingerprints of what the trajectory was made with; `solver` names what inverted it, or says
+    "recorded" of a generation.
     """
 
     latents: Tensor
@@ -84,14 +85,13 @@ class Trajectory:
         """Writes a safetensors file; the file appears whole or not at all."""
         metadata = {"format": FORMAT, "version": VERSION, "solver": self.solver, "model": self.model, "conditioning": self.conditioning}
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".partial")
-        os.close(handle)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
             tensors = {"latents": self.latents.contiguous(), "sigmas": self.sigmas.contiguous()}
             save_file(tensors, partial, metadata={FORMAT: json.dumps(metadata)})
             os.replace(partial, path)
         finally:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     @staticmethod
     def load(path: Path, model: str | None = None) -> Trajectory:

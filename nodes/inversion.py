@@ -103,7 +103,10 @@ class RecordTrajectory(io.ComfyNode):
             inputs=[
                 io.Noise.Input("noise", tooltip="The noise to start from."),
                 io.Guider.Input("guider", tooltip="Model, prompts and guidance."),
-                io.Sampler.Input("sampler", tooltip="Any deterministic sampler."),
+                io.Sampler.Input(
+                    "sampler",
+                    tooltip="A deterministic sampler that looks at the picture once per step, such as Graft Sampler, euler or dpmpp_2m.",
+                ),
                 io.Sigmas.Input("sigmas", tooltip="The schedule."),
                 io.Latent.Input("latent_image", tooltip="An empty latent, or the latent to start from."),
             ],
@@ -165,7 +168,7 @@ class StartFromTrajectory(io.ComfyNode):
     @classmethod
     def execute(cls, model, trajectory: Trajectory, skip: float) -> io.NodeOutput:
         sampling.require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
-        first = int(trajectory.steps * skip)
+        first = int(trajectory.steps * skip + 1e-6)  # 0.58 of 50 steps is 29, whatever floats make of it
         latent = model.model.process_latent_out(trajectory.latents[first])
         return io.NodeOutput(FixedNoise(), trajectory.sigmas[first:], {"samples": latent})
 

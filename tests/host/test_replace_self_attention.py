@@ -21,7 +21,7 @@ PAPER = {"layers": "paper"}
 def trajectory(model, size: tuple[int, int] = (16, 16)) -> Trajectory:
     sigmas = schedule(model, STEPS)
     latents = torch.stack([noise(10 * level, 1, *size) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
-    return Trajectory(latents, sigmas, "ddim, 1 iterations", "model", "conditioning")
+    return Trajectory(latents, sigmas, "ddim", "model", "conditioning")
 
 
 def edited(model, source: Trajectory, strength: float = 1.0, start: float = 0.0, end: float = 1.0, layers: dict | None = PAPER):

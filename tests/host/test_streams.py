@@ -31,7 +31,7 @@ def trajectory(model, *, seed: int = 0, batch: int = 1, size: tuple[int, int] = 
     """Any latents will do where only their way through the host is looked at."""
     sigmas = schedule(model, steps)
     latents = torch.stack([noise(seed + 10 * level, batch, *size) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
-    return Trajectory(latents, sigmas, "ddim, 1 iterations", "model", "conditioning")
+    return Trajectory(latents, sigmas, "ddim", "model", "conditioning")
 
 
 def edited(model, source: Trajectory | None = None, *, window: Window = ALWAYS, conditioning: list = SOURCE, strength: float = 1.0):

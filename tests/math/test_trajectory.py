@@ -15,7 +15,7 @@ SIGMAS = torch.tensor([14.6, 5.0, 1.0, 0.2, 0.0])
 
 def trajectory(sigmas: torch.Tensor = SIGMAS, batch: int = 2) -> Trajectory:
     latents = torch.randn(len(sigmas), batch, 4, 3, 5, generator=torch.Generator().manual_seed(0))
-    return Trajectory(latents, sigmas, "ddim, 3 iterations", "0123456789abcdef", "fedcba9876543210")
+    return Trajectory(latents, sigmas, "ddim", "0123456789abcdef", "fedcba9876543210")
 
 
 def test_stored_levels_come_back_bit_for_bit():

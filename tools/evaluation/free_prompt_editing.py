@@ -23,9 +23,9 @@ from torch import Tensor
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
 from .report import Sheet, Table
 
-STEPS, GUIDANCE, BATCH = 50, 5.0, 16
-WINDOW_ENDS = (0.4, 0.6, 0.8, 1.0)
-IMG2IMG_STRENGTHS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+STEPS, GUIDANCE, BATCH = 30, 5.0, 16
+WINDOW_ENDS = (0.4, 0.6, 0.8)
+IMG2IMG_STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,25 @@ from graft.miniature.network import VAE
 from torch import nn
 
 from .pictures import as_input, load_pictures
-from .trainer import Trainer, batch_indices, initialise
+from .trainer import DEVICE, Trainer, batch_indices, for_training, initialise
 
 
 def build_vae() -> nn.Module:
     return initialise(AutoencoderKL(**VAE))
 
 
-def vae(work: Path, steps: int, size: int = 8, rate: float = 1.5e-3) -> None:
+def vae(work: Path, steps: int = 2700, size: int = 8, rate: float = 1.5e-3) -> None:
     """Encoder and decoder together: squared error with a little L1, latents kept near unit deviation and decoded
     from slightly noisy copies, so that edits of latents decode gracefully."""
     torch.manual_seed(1)
-    model = build_vae().to(torch.bfloat16)
+    model = for_training(build_vae())
     trainer = Trainer({"vae": model}, rate=rate, steps=steps, average=0.995, checkpoint=work / "vae.pt")
     pictures = load_pictures(work)
     held_out, pictures = pictures[:256], pictures[256:]
     while trainer.unfinished:
         x = as_input(pictures[batch_indices("vae", trainer.step, len(pictures), size)])
         mean, spread = model.quant_conv(model.encoder(x.bfloat16())).chunk(2, dim=1)
-        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(trainer.step))
+        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(trainer.step)).to(DEVICE)
         decoded = model.decode((mean.float() + 0.03 * noise).bfloat16()).float()
         drift = mean.float().square().mean() - 1
         loss = (
@@ -39,8 +39,8 @@ def vae(work: Path, steps: int, size: int = 8, rate: float = 1.5e-3) -> None:
         trainer.update(loss)
         if trainer.step % 250 == 0:
             trainer.note(psnr=round_trip_psnr(model, held_out))
-    trainer.use_averages()
-    trainer.note(averaged_psnr=round_trip_psnr(model, held_out))
+    with trainer.averaged():
+        trainer.note(averaged_psnr=round_trip_psnr(model, held_out))
 
 
 @torch.no_grad()
@@ -92,17 +92,17 @@ def decoder(work: Path, steps: int = 2000, size: int = 8, rate: float = 1e-3) ->
     torch.manual_seed(4)
     model = build_vae()
     model.load_state_dict(torch.load(work / "vae_normalised.pt", weights_only=True))
-    model = model.to(torch.bfloat16)
+    model = for_training(model)
     parts = {"decoder": model.decoder, "post_quant_conv": model.post_quant_conv}
     trainer = Trainer(parts, rate=rate, steps=steps, average=0.995, checkpoint=work / "decoder.pt")
     pictures, encoded = load_pictures(work), torch.from_numpy(np.load(work / "latents.npy"))
     while trainer.unfinished:
         chosen = batch_indices("decoder", trainer.step, len(pictures) - 256, size) + 256
-        noise = torch.randn((size, *encoded.shape[1:]), generator=torch.Generator().manual_seed(trainer.step))
-        decoded = model.decode((encoded[chosen].float() + 0.03 * noise).bfloat16()).float()
+        noise = torch.randn((size, *encoded.shape[1:]), generator=torch.Generator().manual_seed(trainer.step)).to(DEVICE)
+        decoded = model.decode((encoded[chosen].to(DEVICE).float() + 0.03 * noise).bfloat16()).float()
         difference = decoded - as_input(pictures[chosen])
         trainer.update(difference.square().mean() * 10 + difference.abs().mean() * 0.5)
         if trainer.step % 250 == 0:
             trainer.note(psnr=round_trip_psnr(model, pictures[:256]))
-    trainer.use_averages()
-    trainer.note(averaged_psnr=round_trip_psnr(model, pictures[:256]))
+    with trainer.averaged():
+        trainer.note(averaged_psnr=round_trip_psnr(model, pictures[:256]))

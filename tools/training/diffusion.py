@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from comfy.clip_model import CLIPEncoder
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.ops import disable_weight_init
-from graft.miniature.network import LATENT_SCALE, UNET
-from graft.miniature.world import prompt_of, sample_wording
+from comfy.sd1_clip import SDTokenizer
+from evaluation.report import Sheet, contact_sheet
+from graft.inversion.solvers import sample_ddim
+from graft.miniature.network import LATENT_CHANNELS, LATENT_SCALE, TEXT, UNET
+from graft.miniature.world import prompt_of, sample_scene, sample_wording
 from torch import nn
 
-from .trainer import Trainer, batch_indices, initialise
+from .autoencoder import build_vae
+from .trainer import DEVICE, Trainer, batch_indices, for_training, initialise
 
 
 class Tokens:
     """Prompts as CLIP token rows (77), and their words numbered densely: only words of the world get an embedding."""
 
     def __init__(self) -> None:
-        from comfy.sd1_clip import SDTokenizer
-
         self.tokenizer, self.rows = SDTokenizer(embedding_size=128), {}
         vocabulary = (
             "a an photo drawing of and nothing on at grass sand snow night striped ball cube cone star red orange yellow green blue purple"
@@ -44,10 +48,6 @@ class TextEncoder(nn.Module):
 
     def __init__(self, words: int) -> None:
         super().__init__()
-        from comfy.clip_model import CLIPEncoder
-        from comfy.ops import disable_weight_init
-        from graft.miniature.network import TEXT
-
         width = TEXT["hidden_size"]
         sizes = (TEXT["num_hidden_layers"], width, TEXT["num_attention_heads"], TEXT["intermediate_size"], TEXT["hidden_act"])
         self.token_embedding = nn.Embedding(words, width)
@@ -87,15 +87,20 @@ def alphas_cumprod() -> torch.Tensor:
     return torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0).float()
 
 
-def diffusion(work: Path, steps: int = 16_000, size: int = 32, rate: float = 8e-4) -> None:
+def diffusion(work: Path, steps: int = 6300, size: int = 32, rate: float = 8e-4) -> None:
     """UNet and text encoder on the cached latents: eps-prediction, SD's schedule, one prompt in eight dropped."""
     torch.manual_seed(3)
     tokens = Tokens()
-    modules = {"unet": build_unet().to(torch.bfloat16), "text": TextEncoder(len(tokens.known)).to(torch.bfloat16)}
-    trainer = Trainer(modules, rate=rate, steps=steps, average=0.999, checkpoint=work / "diffusion.pt")
+    unet, text = for_training(build_unet()), for_training(TextEncoder(len(tokens.known)))
+    trainer = Trainer({"unet": unet, "text": text}, rate=rate, steps=steps, average=0.999, checkpoint=work / "diffusion.pt")
     encoded, drawn = torch.from_numpy(np.load(work / "latents.npy")), pickle.loads((work / "scenes.pkl").read_bytes())
     schedule = alphas_cumprod()
-    attention = {"optimized_attention_override": lambda _, *operands, **options: plain_attention(*operands, **options)}
+
+    def predict(noisy: torch.Tensor, timesteps: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+        context = text(tokens(prompts).to(DEVICE))
+        inputs = noisy.to(DEVICE, torch.bfloat16), timesteps.to(DEVICE).float()
+        return unet(*inputs, context=context, transformer_options={"optimized_attention_override": _attention}).float()
+
     while trainer.unfinished:
         chosen = batch_indices("diffusion", trainer.step, len(encoded), size)
         rng = np.random.default_rng(trainer.step)
@@ -105,6 +110,35 @@ def diffusion(work: Path, steps: int = 16_000, size: int = 32, rate: float = 8e-
         level = schedule[timesteps][:, None, None, None]
         noise = torch.from_numpy(rng.standard_normal((size, *encoded.shape[1:]), dtype=np.float32))
         noisy = level.sqrt() * encoded[chosen].float() * LATENT_SCALE + (1 - level).sqrt() * noise
-        context = modules["text"](tokens(prompts))
-        predicted = modules["unet"](noisy.bfloat16(), timesteps.float(), context=context, transformer_options=attention)
-        trainer.update((predicted.float() - noise).square().mean())
+        trainer.update((predict(noisy, timesteps, prompts) - noise.to(DEVICE)).square().mean())
+        if trainer.step % 1000 == 0:
+            with trainer.averaged():
+                sample_sheet(work, predict, trainer.step)
+
+
+def _attention(_, *operands, **options) -> torch.Tensor:
+    return plain_attention(*operands, **options)
+
+
+@torch.no_grad()
+def sample_sheet(work: Path, predict: Callable, step: int, count: int = 24, guidance: float = 3.0) -> None:
+    """Writes diffusion-<step>.png: pictures from prompts of scenes outside the training set, 20 DDIM steps."""
+    rng = np.random.default_rng(step)
+    prompts = [prompt_of(sample_scene(rng)) for _ in range(count)]
+    timesteps = torch.arange(951, 0, -50)
+    sigmas = torch.cat([((1 - alphas_cumprod()) / alphas_cumprod()).sqrt()[timesteps], torch.zeros(1)])
+    timestep_of = dict(zip(sigmas.tolist(), timesteps.tolist(), strict=False))
+
+    def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        inputs = (x / (1 + sigma**2).sqrt()).repeat(2, 1, 1, 1)
+        times = torch.full((2 * count,), timestep_of[float(sigma)])
+        plain, guided = predict(inputs, times, [""] * count + prompts).cpu().chunk(2)
+        return x - sigma * (plain + guidance * (guided - plain))
+
+    noise = torch.from_numpy(rng.standard_normal((count, LATENT_CHANNELS, 16, 16), dtype=np.float32))
+    latents = sample_ddim(denoise, noise * sigmas[0], sigmas) / LATENT_SCALE
+    vae = build_vae()
+    vae.load_state_dict(torch.load(work / "vae_normalised.pt", weights_only=True))
+    pictures = (vae.decode(latents).permute(0, 2, 3, 1) + 1) / 2
+    rows = {str(first): pictures[first : first + 12] for first in range(0, count, 12)}
+    contact_sheet(Sheet("samples", rows)).save(work / f"diffusion-{step}.png")

@@ -12,13 +12,13 @@ from graft.miniature.world import COLOURS, GROUNDS, PATTERNS, SHAPES, STYLES
 from torch.nn import functional
 
 from .pictures import load_pictures
-from .trainer import Trainer, batch_indices
+from .trainer import DEVICE, Trainer, batch_indices, for_training
 
 
-def judge(work: Path, steps: int = 2500, size: int = 24, rate: float = 2e-3) -> None:
+def judge(work: Path, steps: int = 1600, size: int = 24, rate: float = 2e-3) -> None:
     """The judge, on pictures jittered in brightness, blur and noise, so that it reads generated pictures too."""
     torch.manual_seed(5)
-    model = Judge().to(torch.bfloat16)
+    model = for_training(Judge())
     trainer = Trainer({"judge": model}, rate=rate, steps=steps, average=0.995, checkpoint=work / "judge.pt")
     pictures, labels = load_pictures(work), torch.from_numpy(np.load(work / "labels.npy"))
     drawn = pickle.loads((work / "scenes.pkl").read_bytes())
@@ -31,7 +31,7 @@ def judge(work: Path, steps: int = 2500, size: int = 24, rate: float = 2e-3) -> 
         x = x * (1 + 0.16 * gain) + 0.06 * lift + 0.06 * (grain + 0.5) * torch.randn(x.shape, generator=rng)
         if trainer.step % 2:
             x = functional.avg_pool2d(functional.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
-        logits = {name: value.float() for name, value in model(x.bfloat16()).items()}
+        logits = {name: value.float().cpu() for name, value in model(x.to(DEVICE, torch.bfloat16)).items()}
         label = labels[chosen].long()
         loss = functional.binary_cross_entropy_with_logits(logits["object"][:, 0], (label > 0).float())
         for head in ("shape", "colour", "pattern"):

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from graft.miniature import drawing, world
 
+from .trainer import DEVICE
+
 
 def scenes(work: Path, count: int) -> None:
     """Renders `count` scenes: pictures, object labels (0 none, 1, 2) and the scenes themselves."""
@@ -42,4 +44,5 @@ def load_pictures(work: Path) -> torch.Tensor:
 
 
 def as_input(pictures: torch.Tensor) -> torch.Tensor:
-    return pictures.contiguous().float() / 127.5 - 1
+    """uint8 -> [-1, 1] on the training device; contiguous, since channels-last is several times slower on CPUs here."""
+    return pictures.contiguous().to(DEVICE).float() / 127.5 - 1

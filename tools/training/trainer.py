@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Trainer:
@@ -24,7 +28,7 @@ class Trainer:
         self.rate, self.steps, self.average, self.cool, self.checkpoint = rate, steps, average, cool, checkpoint
         self.step, self.losses, self.started = 0, [], time.time()
         if checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True)
+            state = torch.load(checkpoint, weights_only=True, map_location=DEVICE)
             self.step = state["step"]
             self.optimiser.load_state_dict(state["optimiser"])
             for name in self.masters:
@@ -70,8 +74,14 @@ class Trainer:
         torch.save(state, partial)
         partial.replace(self.checkpoint)
 
-    def use_averages(self) -> None:
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the modules have the averaged weights."""
         self._publish(self.averages)
+        try:
+            yield
+        finally:
+            self._publish(self.masters)
 
     @property
     def unfinished(self) -> bool:
@@ -85,6 +95,11 @@ def batch_indices(stage: str, step: int, count: int, size: int) -> torch.Tensor:
 
 def hash_of(text: str) -> int:
     return int.from_bytes(text.encode()[:4], "little") % 9973
+
+
+def for_training(module: nn.Module) -> nn.Module:
+    """On the training device, in the precision of the forward and backward passes."""
+    return module.to(DEVICE, torch.bfloat16)
 
 
 def initialise(module: nn.Module) -> nn.Module:
