@@ -24,8 +24,9 @@ from .laboratory import UNSEEN, Laboratory, Pictured, picture
 from .report import Sheet, Table
 
 STEPS, GUIDANCE, BATCH = 30, 5.0, 16
+EXAMPLES = 6
 WINDOW_ENDS = (0.4, 0.6, 0.8)
-IMG2IMG_STRENGTHS = (0.5, 0.6, 0.7, 0.8, 0.9)
+IMG2IMG_STRENGTHS = (0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def run(
     rng = np.random.default_rng(UNSEEN + 2)
     sources = picture(sample_scene(rng, count=1) for _ in range(count))
     trajectories = _invert(laboratory, sources.pictures)
-    tables, sheets = [], []
+    tables, sheets, examples = [], [], []
     for task in tasks:
         targets = picture(task.change(scene, rng) for scene in sources.scenes)
         edited = {"same inverted noise, no edit": edit(laboratory, trajectories, targets.scenes, window_end=0.0)}
@@ -94,6 +95,10 @@ def run(
         tables.append(Table(f"free_prompt_editing_{task.name}", f"Free-Prompt-Editing: change the {task.name}", note, tuple(rows)))
         shown = {"source": sources.pictures, "truth": targets.pictures}
         sheets.append(Sheet(f"free_prompt_editing_{task.name}", shown | {_short(label): pictures for label, pictures in edited.items()}))
+        results = sources.pictures, edited[f"Free-Prompt-Editing, window to {window_ends[-1]:g}"], targets.pictures
+        examples.append([pictures[:EXAMPLES] for pictures in results])
+    rows = zip(("picture", "Graft", "truth"), zip(*examples, strict=True), strict=True)
+    sheets.append(Sheet("examples", {label: torch.cat(pictures) for label, pictures in rows}))
     return tables, sheets
 
 
