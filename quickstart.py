@@ -3,7 +3,7 @@
 
 demo      run every workflow that needs no files of yours; pictures and a report go to output/demo
 serve     ComfyUI with Graft in it, in your browser
-test      lint, contracts and all tests (arguments after -- go to pytest)
+test      lint, contracts and all tests (other arguments go to pytest)
 evaluate  measure the methods on the miniature again; tables and contact sheets go to docs/
 """
 
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 10), (3, 13)
+PASSED_ON = ("test", "evaluate")
 TOOLS = Path(__file__).absolute().parent / "tools"
 
 
@@ -31,11 +32,13 @@ def arguments(command_line=None):
     demo = commands.add_parser("demo", parents=[common, running], help="run the workflows, write pictures and a report")
     demo.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: output/demo)")
     commands.add_parser("serve", parents=[common, running], help="start ComfyUI with Graft and print its address")
-    test = commands.add_parser("test", parents=[common], help="run lint, contracts and tests")
-    test.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- PYTEST ARGUMENTS", help="passed to pytest")
-    evaluate = commands.add_parser("evaluate", parents=[common], help="measure the methods on the miniature")
-    evaluate.add_argument("rest", nargs=argparse.REMAINDER, metavar="EXPERIMENTS", help="which ones; all by default")
-    return parser.parse_args(command_line)
+    commands.add_parser("test", parents=[common], help="run lint, contracts and tests")
+    commands.add_parser("evaluate", parents=[common], help="measure the methods on the miniature; names of experiments and --count follow")
+    options, rest = parser.parse_known_args(command_line)
+    if rest and options.command not in PASSED_ON:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = [word for word in rest if word != "--"]
+    return options
 
 
 def require_python():
@@ -71,7 +74,7 @@ SCRIPTS = {"demo": "demo.py", "serve": "serve.py", "test": "checks.py", "evaluat
 
 def tool_arguments(options, host):
     """What of the command line concerns the tool."""
-    if options.command in ("test", "evaluate"):
+    if options.command in PASSED_ON:
         return options.rest
     words = ["--device", options.device] + (["--port", str(options.port)] if options.port is not None else [])
     if options.command == "demo" and options.output:

@@ -1,4 +1,4 @@
-"""The one error that Graft raises at users."""
+"""The error that Graft raises at users; trajectories have one of their own, which is a `ValueError` too."""
 
 from __future__ import annotations
 

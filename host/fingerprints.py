@@ -7,6 +7,9 @@ import hashlib
 import torch
 from torch import Tensor
 
+from ..inversion.trajectory import Trajectory
+from .errors import GraftError
+
 SAMPLED_WEIGHTS = 24
 
 
@@ -29,6 +32,16 @@ def model_fingerprint(model) -> str:
             for tensor in _tensors(patch):
                 _add_sample(digest, tensor)
     return digest.hexdigest()[:16]
+
+
+def require_made_with(model, trajectory: Trajectory, name: str) -> None:
+    """Raises `GraftError` if the trajectory that came through the input `name` was made with another model or other LoRAs."""
+    fingerprint = model_fingerprint(model)
+    if trajectory.model != fingerprint:
+        raise GraftError(
+            f"{name}: it was made with another model or other LoRAs (fingerprint {trajectory.model}, this model's is {fingerprint}); "
+            "put LoRAs before Invert Image and the sampler alike, or invert again with this model"
+        )
 
 
 def conditioning_fingerprint(conditioning: list) -> str:

@@ -17,6 +17,11 @@ def decode(vae, latent: Tensor) -> Tensor:
     return image.reshape(-1, *image.shape[-3:]).clamp(0, 1)
 
 
+def for_vae(model, latent: Tensor) -> Tensor:
+    """Latents (B, C, h, w) from sampler space to the VAE's, which differ by the model's scale."""
+    return model.model.process_latent_out(latent)
+
+
 def psnr(image: Tensor, reference: Tensor) -> Tensor:
     """Per picture, in dB, for values in [0, 1]; 99 where they are equal to the last bit that counts. (B, H, W, C) -> (B,)."""
     error = (image.double() - reference.double()).square().mean(dim=(1, 2, 3))

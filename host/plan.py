@@ -5,7 +5,7 @@ Nodes clone the model and replace the plan on the clone. The plan is read once p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -61,7 +61,9 @@ class Edit(Protocol):
 
 
 class StepOperator(Protocol):
-    """A change to the target's latent between two steps of a Graft Sampler."""
+    """A change to the target's latent between two steps of a Graft Sampler, which may read `streams`."""
+
+    streams: tuple[Stream, ...]
 
     def after_step(self, x: Tensor, step: Step, streams: StreamLatents) -> Tensor: ...
 
@@ -77,11 +79,12 @@ class Plan:
     """Everything Graft will do in a run on this model, in the order in which the nodes were chained."""
 
     edits: tuple[Edit, ...] = ()
-    step_operators: tuple[StepOperator, ...] = field(default=())
+    step_operators: tuple[StepOperator, ...] = ()
 
     @property
     def streams(self) -> tuple[Stream, ...]:
-        return tuple(dict.fromkeys(edit.stream for edit in self.edits))
+        of_operators = (stream for operator in self.step_operators for stream in operator.streams)
+        return tuple(dict.fromkeys([*(edit.stream for edit in self.edits), *of_operators]))
 
     def with_edit(self, edit: Edit) -> Plan:
         return replace(self, edits=(*self.edits, edit))

@@ -8,7 +8,6 @@ and dropped when the run ends, fails or is interrupted.
 from __future__ import annotations
 
 import logging
-from itertools import groupby
 
 import comfy.model_patcher
 import comfy.sampler_helpers
@@ -18,11 +17,16 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from .errors import GraftError
+from .fingerprints import conditioning_fingerprint, require_made_with
 from .layers import Layer, latent_cells
 from .plan import PLAN_KEY, RUN_KEY, Edit, Plan, Stream, covers_area
+from .sampling import GraftSampler
 
 GUIDED = ("positive", "middle")
 """Names under which guiders keep the conditionings that edits apply to; the negative's rows stay plain."""
+
+ABOVE = 1.2
+"""A run may start this much noisier than a trajectory, whose first step is extended so far: schedulers differ by less."""
 
 logger = logging.getLogger("graft")
 
@@ -42,7 +46,7 @@ def carry_out(model, plan: Plan):
 class Run:
     """One sampling run of a plan."""
 
-    def __init__(self, plan: Plan, guider, shape: torch.Size) -> None:
+    def __init__(self, plan: Plan, guider, sigmas: Tensor, shape: torch.Size) -> None:
         self.plan, self.guider = plan, guider
         self.conditionings: dict[Stream, list[dict]] = {}
         self.taps: dict[tuple[Stream, Layer], Tensor] = {}
@@ -51,9 +55,9 @@ class Run:
         self.active: tuple[Edit, ...] = ()
         self.guided: frozenset[int] = frozenset()
         self._noted: set[str] = set()
-        self._check(shape)
+        self._check(float(sigmas[0]), shape)
 
-    def _check(self, shape: torch.Size) -> None:
+    def _check(self, first: float, shape: torch.Size) -> None:
         if self.guider.model_patcher.get_additional_models_with_key("multigpu"):
             raise GraftError("model: Graft's edits do not run on several GPUs at once; remove the multi-GPU node")
         if "context_handler" in self.guider.model_options:
@@ -65,16 +69,28 @@ class Run:
                     f"{name}: Graft's edits cover the whole picture; remove the area from the prompt or use a mask without bounds instead"
                 )
         for stream in self.plan.streams:
-            trajectory = stream.trajectory
-            if trajectory.latents.shape[2:] != shape[1:]:
-                raise GraftError(
-                    f"trajectory: its latents are {tuple(trajectory.latents.shape[2:])} (channels, height, width), "
-                    f"the sampled latent is {tuple(shape[1:])}; invert a picture of the size you sample"
-                )
-            if trajectory.batch not in (1, shape[0]):
-                raise GraftError(
-                    f"trajectory: it holds {trajectory.batch} pictures, the sampled batch {shape[0]}; they must agree, or the trajectory hold one"
-                )
+            self._check_stream(stream, first, shape)
+
+    def _check_stream(self, stream: Stream, first: float, shape: torch.Size) -> None:
+        trajectory = stream.trajectory
+        require_made_with(self.guider.model_patcher, trajectory, "source")
+        if trajectory.latents.shape[2:] != shape[1:]:
+            raise GraftError(
+                f"source: its latents are {tuple(trajectory.latents.shape[2:])} (channels, height, width), "
+                f"the sampled latent is {tuple(shape[1:])}; invert a picture of the size you sample"
+            )
+        if trajectory.batch not in (1, shape[0]):
+            raise GraftError(
+                f"source: it holds {trajectory.batch} pictures, the sampled batch {shape[0]}; they must agree, or the source hold one"
+            )
+        highest = float(trajectory.sigmas[0])
+        if first > ABOVE * highest and any(edit.stream is stream and first in edit.window for edit in self.plan.edits):
+            raise GraftError(
+                f"sigmas: sampling starts at noise level {first:.4g}, the source's trajectory at {highest:.4g}; "
+                "use the same schedule for both, or Start From Trajectory"
+            )
+        if trajectory.conditioning != conditioning_fingerprint(stream.conditioning):
+            self.note("source_conditioning is not the prompt the source was made with; the source is replayed under another prompt")
 
     def note(self, message: str) -> None:
         """Logs once per run what is approximated or skipped."""
@@ -96,8 +112,10 @@ class Run:
         if self.tapped_at == sigma:
             return
         self.drop_taps()
-        needed = sorted({edit.stream for edit in self.active}, key=self.plan.streams.index)
-        for _, group in groupby(needed, key=lambda stream: id(stream.conditioning)):
+        groups: dict[int, list[Stream]] = {}
+        for stream in dict.fromkeys(edit.stream for edit in self.active):
+            groups.setdefault(id(stream.conditioning), []).append(stream)
+        for group in groups.values():
             self.writing = tuple(group)
             try:
                 rows = torch.cat([self.latents(stream, timestep[0]).to(x) for stream in self.writing])
@@ -147,14 +165,12 @@ class Run:
 
 
 def _outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
-    from .sampling import GraftSampler
-
     guider = executor.class_obj
     plan: Plan = guider.model_options["transformer_options"][PLAN_KEY]
     if plan.step_operators and not isinstance(sampler, GraftSampler):
         names = ", ".join(sorted({type(operator).__name__ for operator in plan.step_operators}))
         raise GraftError(f"sampler: {names} works between steps, which only the Graft Sampler node lets it do; connect Graft Sampler")
-    run = Run(plan, guider, latent_image.shape)
+    run = Run(plan, guider, sigmas, latent_image.shape)
     before = guider.model_options
     guider.model_options = comfy.model_patcher.create_model_options_clone(before)
     guider.model_options["transformer_options"][RUN_KEY] = run
@@ -192,7 +208,9 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
     guided = [run.guider.conds[name] for name in GUIDED if name in run.guider.conds]
     run.guided = frozenset(index for index, cond in enumerate(conds) if any(cond is one for one in guided))
     try:
-        if run.active and run.guided:
+        if not run.active:
+            run.drop_taps()
+        elif run.guided:
             run.tap_streams(executor, model, x, timestep, model_options)
         return executor(model, conds, x, timestep, model_options)
     finally:

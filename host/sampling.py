@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import comfy.model_management
 import comfy.model_patcher
 import comfy.model_sampling
 import comfy.patcher_extension
+import comfy.sample
 import comfy.samplers
 import comfy.utils
 import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
+from comfy_extras.nodes_custom_sampler import Noise_EmptyNoise
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..inversion import solvers
 from ..inversion.solvers import Denoiser, Solver, Step
 from ..inversion.trajectory import Trajectory
 from .errors import GraftError
-from .fingerprints import conditioning_fingerprint, model_fingerprint
+from .fingerprints import conditioning_fingerprint, model_fingerprint, require_made_with
+from .pictures import for_vae
 from .plan import RUN_KEY, require_unedited
 
 RECORD_KEY = "graft_record"
+NO_NOISE = Noise_EmptyNoise()
+"""A NOISE that adds nothing: a trajectory's latents are noisy already."""
 
 
 class GraftSampler(comfy.samplers.KSAMPLER):
@@ -32,11 +42,13 @@ class GraftSampler(comfy.samplers.KSAMPLER):
     def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
         run = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
 
-        def after_step(x_next: Tensor, step: Step) -> Tensor:
-            _report(callback, step)
-            return x_next if run is None else run.after_step(x_next, step)
+        with _reporting(callback, sigmas, disable) as report:
 
-        return solvers.sample(self.solver, _denoiser(model, extra_args), x, sigmas, after_step)
+            def after_step(x_next: Tensor, step: Step) -> Tensor:
+                report(step)
+                return x_next if run is None else run.after_step(x_next, step)
+
+            return solvers.sample(self.solver, _denoiser(model, extra_args), x, sigmas, after_step)
 
 
 class Inverter(comfy.samplers.KSAMPLER):
@@ -50,22 +62,31 @@ class Inverter(comfy.samplers.KSAMPLER):
     def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
         self.latents = [x]
 
-        def after_step(x_next: Tensor, step: Step) -> Tensor:
-            _report(callback, step)
-            self.latents.append(x_next)
-            return x_next
+        with _reporting(callback, sigmas, disable) as report:
 
-        return solvers.invert(self.solver, _denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
+            def after_step(x_next: Tensor, step: Step) -> Tensor:
+                report(step)
+                self.latents.append(x_next)
+                return x_next
+
+            return solvers.invert(self.solver, _denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
 
 
 def _denoiser(model, extra_args: dict) -> Denoiser:
     return lambda x, sigma: model(x, sigma * x.new_ones(len(x)), **extra_args)
 
 
-def _report(callback, step: Step) -> None:
-    """Progress and preview; ComfyUI's callback is also where an interrupt is noticed."""
-    if callback is not None:
-        callback({"i": step.index, "x": step.x, "denoised": step.denoised, "sigma": step.sigma, "sigma_hat": step.sigma})
+@contextmanager
+def _reporting(callback, sigmas: Tensor, disable: bool | None) -> Iterator[Callable[[Step], None]]:
+    """Progress in the console and, by ComfyUI's callback, in the editor, with previews."""
+    with tqdm(total=len(sigmas) - 1, disable=disable) as bar:
+
+        def report(step: Step) -> None:
+            bar.update()
+            if callback is not None:
+                callback({"i": step.index, "x": step.x, "denoised": step.denoised, "sigma": step.sigma, "sigma_hat": step.sigma})
+
+        yield report
 
 
 def require_descending(sigmas: Tensor) -> None:
@@ -119,7 +140,8 @@ def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
         raise GraftError(
             f"trajectory: it was {trajectory.solver}, not inverted, so there is nothing to retrace; connect one from Invert Image"
         )
-    noisiest = model.model.process_latent_out(trajectory.latents[0])
+    require_made_with(model, trajectory, "trajectory")
+    noisiest = for_vae(model, trajectory.latents[0])
     return _sample_unguided(model, conditioning, noisiest, GraftSampler(trajectory.solver), trajectory.sigmas)
 
 
@@ -132,15 +154,21 @@ def _sample_unguided(model, conditioning: list, latent: Tensor, sampler, sigmas:
     return guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
 
 
-def record(
-    guider, noise: Tensor, latent: Tensor, sampler, sigmas: Tensor, seed: int, mask: Tensor | None = None
-) -> tuple[Tensor, Trajectory]:
-    """Runs a generation as SamplerCustomAdvanced does; returns its latents and the trajectory of what the model was shown.
+def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, Trajectory]:
+    """Runs a generation as SamplerCustomAdvanced does; returns its LATENT and the trajectory of what the model was shown.
 
     Every noise level the sampler asks about is kept, the last look where it asks twice.
     """
+    if "positive" not in guider.original_conds:
+        raise GraftError(
+            f"guider: it has no positive prompt, only {', '.join(guider.original_conds)}; connect a CFG Guider or a Basic Guider"
+        )
+    require_added_noise(guider.model_patcher)
     require_descending(sigmas)
     require_unedited(guider.model_patcher)
+    latent = latent.copy()
+    sizes = latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
+    latent["samples"] = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent["samples"], *sizes)
     seen: dict[float, Tensor] = {}
 
     def keep_latents(executor, x, timestep, *args, **kwargs):
@@ -156,7 +184,16 @@ def record(
     try:
         callback = latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1)
         disable = not comfy.utils.PROGRESS_BAR_ENABLED
-        samples = guider.sample(noise, latent, sampler, sigmas, denoise_mask=mask, callback=callback, disable_pbar=disable, seed=seed)
+        samples = guider.sample(
+            noise.generate_noise(latent),
+            latent["samples"],
+            sampler,
+            sigmas,
+            denoise_mask=latent.get("noise_mask"),
+            callback=callback,
+            disable_pbar=disable,
+            seed=noise.seed,
+        )
     finally:
         guider.model_options = before
     last = float(sigmas[-1])
@@ -170,4 +207,5 @@ def record(
         model=model_fingerprint(guider.model_patcher),
         conditioning=conditioning_fingerprint([(entry.get("cross_attn"), entry) for entry in positive]),
     )
-    return samples, trajectory
+    latent["samples"] = samples.to(comfy.model_management.intermediate_device())
+    return latent, trajectory

@@ -25,7 +25,7 @@ class Window:
     def of_percent(model, start: float, end: float) -> Window:
         """ComfyUI's convention: 0 is the noisiest level, 1 the clean picture, in equal parts of the model's timesteps.
 
-        With evenly spaced timesteps, the first int(S * end) of S steps are inside a window that starts at 0.
+        With ddim_uniform and S steps that divide 1000, the first S * end are inside a window that starts at 0.
         """
         if not 0 <= start <= 1 or not 0 <= end <= 1:
             raise GraftError(f"start_percent, end_percent: {start} and {end} must lie between 0 and 1")

@@ -102,12 +102,12 @@ class Trajectory:
                 metadata = json.loads((file.metadata() or {}).get(FORMAT, "null"))
                 if not metadata:
                     raise TrajectoryError(f"{path.name}: not a trajectory saved by Graft")
-                if metadata["version"] > VERSION:
+                if int(metadata["version"]) > VERSION:
                     raise TrajectoryError(f"{path.name}: written by a newer Graft (format {metadata['version']}); update the pack")
                 trajectory = Trajectory(
                     file.get_tensor("latents"), file.get_tensor("sigmas"), metadata["solver"], metadata["model"], metadata["conditioning"]
                 )
-        except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as problem:
+        except (SafetensorError, OSError, json.JSONDecodeError, KeyError, TypeError) as problem:
             raise TrajectoryError(f"{path.name}: cannot be read as a trajectory ({problem}); save it again") from problem
         if model is not None and trajectory.model != model:
             raise TrajectoryError(

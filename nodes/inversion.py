@@ -1,14 +1,10 @@
 """Nodes that make, show, keep and replay trajectories."""
 
-import json
-
-import comfy.model_management
-import comfy.sample
 import torch
 from comfy_api.latest import io, ui
 
 from ..host import sampling, trajectory_files
-from ..host.pictures import decode, encode, psnr
+from ..host.pictures import decode, encode, for_vae, psnr
 from ..inversion.trajectory import Trajectory
 from .types import SOLVERS, TrajectoryType
 
@@ -85,10 +81,10 @@ class Reconstruct(io.ComfyNode):
     def execute(cls, model, vae, trajectory: Trajectory, conditioning) -> io.NodeOutput:
         latent = sampling.reconstruct(model, conditioning, trajectory)
         image = decode(vae, latent)
-        clean = decode(vae, model.model.process_latent_out(trajectory.clean))
+        clean = decode(vae, for_vae(model, trajectory.clean))
         values = psnr(image, clean)
-        report = {"round_trip_db": [round(value, 2) for value in values.tolist()], "steps": trajectory.steps, "solver": trajectory.solver}
-        return io.NodeOutput(image, {"samples": latent}, values.mean().item(), ui=ui.PreviewText(json.dumps(report)))
+        report = f"{', '.join(f'{value:.1f}' for value in values.tolist())} dB ({trajectory.steps} steps)"
+        return io.NodeOutput(image, {"samples": latent}, values.mean().item(), ui=ui.PreviewText(report))
 
 
 class RecordTrajectory(io.ComfyNode):
@@ -118,22 +114,8 @@ class RecordTrajectory(io.ComfyNode):
 
     @classmethod
     def execute(cls, noise, guider, sampler, sigmas, latent_image) -> io.NodeOutput:
-        latent = latent_image.copy()
-        sizes = latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
-        latent["samples"] = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent["samples"], *sizes)
-        start = noise.generate_noise(latent)
-        samples, trajectory = sampling.record(guider, start, latent["samples"], sampler, sigmas, noise.seed, latent.get("noise_mask"))
-        latent["samples"] = samples.to(comfy.model_management.intermediate_device())
+        latent, trajectory = sampling.record(guider, noise, latent_image, sampler, sigmas)
         return io.NodeOutput(trajectory, latent)
-
-
-class FixedNoise:
-    """A NOISE that adds nothing: the trajectory's latents are noisy already."""
-
-    seed = 0
-
-    def generate_noise(self, latent: dict) -> torch.Tensor:
-        return torch.zeros_like(latent["samples"], device="cpu")
 
 
 class StartFromTrajectory(io.ComfyNode):
@@ -169,8 +151,8 @@ class StartFromTrajectory(io.ComfyNode):
     def execute(cls, model, trajectory: Trajectory, skip: float) -> io.NodeOutput:
         sampling.require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
         first = int(trajectory.steps * skip + 1e-6)  # 0.58 of 50 steps is 29, whatever floats make of it
-        latent = model.model.process_latent_out(trajectory.latents[first])
-        return io.NodeOutput(FixedNoise(), trajectory.sigmas[first:], {"samples": latent})
+        latent = for_vae(model, trajectory.latents[first])
+        return io.NodeOutput(sampling.NO_NOISE, trajectory.sigmas[first:], {"samples": latent})
 
 
 class SaveTrajectory(io.ComfyNode):
@@ -185,18 +167,18 @@ class SaveTrajectory(io.ComfyNode):
                 TrajectoryType.Input("trajectory", tooltip="The trajectory to keep."),
                 io.String.Input(
                     "filename_prefix",
-                    default="trajectories/graft",
-                    tooltip="Folder and beginning of the file's name, below the output folder.",
+                    default="graft",
+                    tooltip="Beginning of the file's name, with folders if you like, below output/trajectories.",
                 ),
             ],
-            outputs=[io.String.Output(display_name="file", tooltip="The file's name, as Load Trajectory lists it.")],
+            outputs=[TrajectoryType.Output(display_name="trajectory", tooltip="The same trajectory, to go on with.")],
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, trajectory: Trajectory, filename_prefix: str) -> io.NodeOutput:
         name = trajectory_files.save(trajectory, filename_prefix)
-        return io.NodeOutput(name, ui=ui.PreviewText(name))
+        return io.NodeOutput(trajectory, ui=ui.PreviewText(name))
 
 
 class LoadTrajectory(io.ComfyNode):
@@ -209,21 +191,20 @@ class LoadTrajectory(io.ComfyNode):
             description="Reads a trajectory written by Save Trajectory. It must have been made with the same model and LoRAs.",
             inputs=[
                 io.Model.Input("model", tooltip="The model the trajectory was made with."),
-                io.Combo.Input("file", options=trajectory_files.names(), tooltip="A file in the output or input folder."),
+                io.Combo.Input("file", options=trajectory_files.names(), tooltip="A file in output/trajectories, or in the input folder."),
             ],
             outputs=[TrajectoryType.Output(display_name="trajectory", tooltip="The trajectory.")],
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        return (
-            trajectory_files.find(file) is not None
-            or f"file: {file!r} is in neither the output nor the input folder; save the trajectory again"
-        )
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        if file is None or trajectory_files.find(file):  # a linked name is only known when the node runs
+            return True
+        return f"file: {file!r} is in neither output/trajectories nor the input folder; save the trajectory again"
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_) -> str:
-        return trajectory_files.state(file)
+    def fingerprint_inputs(cls, file: str | None, **_) -> str:
+        return trajectory_files.state(file) if file else ""
 
     @classmethod
     def execute(cls, model, file: str) -> io.NodeOutput:
@@ -251,7 +232,7 @@ class ShowTrajectory(io.ComfyNode):
     @classmethod
     def execute(cls, model, vae, trajectory: Trajectory, stages: int) -> io.NodeOutput:
         chosen = torch.linspace(0, trajectory.steps, min(stages, trajectory.steps + 1)).round().long()
-        shown = [model.model.process_latent_out(trajectory.scaled_to_picture(index)[:1]) for index in chosen.tolist()]
+        shown = [for_vae(model, trajectory.scaled_to_picture(index)[:1]) for index in chosen.tolist()]
         images = torch.cat([decode(vae, latent) for latent in shown])
         return io.NodeOutput(images, ui=ui.PreviewImage(images, cls=cls))
 

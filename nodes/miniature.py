@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from ..host import miniature as model
+from ..host.errors import GraftError
 from ..miniature import drawing, world
 
 CHANGES = {
@@ -129,7 +130,7 @@ class MiniatureScene(io.ComfyNode):
         scene, index = _scene(ground, style, seed, things), 0
         if object == "second":
             if len(scene.things) < 2:
-                raise model.GraftError("object: there is no second object; give second_shape a shape, or choose the first")
+                raise GraftError("object: there is no second object; give second_shape a shape, or choose the first")
             index = 1
         changed = _changed(scene, index, change or {"change": "none"})
         before, after = drawing.render(scene), drawing.render(changed)
@@ -170,7 +171,7 @@ def _changed(scene: world.Scene, index: int, change: dict) -> world.Scene:
             return scene.regrounded(change["new_ground"])
         case "change style":
             return scene.restyled(change["new_style"])
-    raise model.GraftError(f"change: {change['change']!r} is not one of {', '.join(CHANGES)}")
+    raise GraftError(f"change: {change['change']!r} is not one of {', '.join(CHANGES)}")
 
 
 NODES = [LoadMiniature, MiniatureScene]

@@ -13,9 +13,9 @@ class GraftSamplerNode(io.ComfyNode):
             node_id="GraftSampler",
             display_name="Graft Sampler",
             category="Graft/sampling",
-            description="A deterministic sampler that nodes such as Local Blend and Background Preservation can work with between steps. "
-            "Runs the same solvers as Invert Image, in the other direction.",
-            search_aliases=["ddim", "dpm++ 2m", "dpm-solver++", "deterministic sampler", "step operator"],
+            description="A deterministic sampler that runs the solvers of Invert Image in the other direction, so that an inverted picture is "
+            "retraced step by step.",
+            search_aliases=["ddim", "dpm++ 2m", "dpm-solver++", "deterministic sampler"],
             inputs=[
                 io.Combo.Input(
                     "solver",

@@ -39,7 +39,7 @@ def main() -> int:
         report.write(options.output)
         if options.measure:
             print("Measuring what the methods cost ...", flush=True)
-            replace(report, measurements=demo_metrics.measure(server)).write(options.output)
+            replace(report, measurements=demo_metrics.measure(server, options.device)).write(options.output)
     failed = [workflow.name for workflow in report.workflows if workflow.status == "failed"]
     print(f"\nPictures and numbers: {options.output / 'index.html'}")
     if failed:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from quickstart_error import QuickstartError
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -24,12 +25,12 @@ def against_truth(pictures: dict[str, Path]) -> dict[str, float]:
     return {title: round(_psnr(values, reference), 2) for title, values in others.items() if values.shape == reference.shape}
 
 
-def measure(server) -> dict:
+def measure(server, device: str) -> dict:
     """The overhead of each method, in a process of its own, while the server is idle."""
-    command = [sys.executable, str(TOOLS / "overhead.py")]
+    command = [sys.executable, str(TOOLS / "overhead.py"), "--device", device]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COMFYUI_PATH": str(server.comfyui)})
     if done.returncode:
-        raise RuntimeError(f"measuring the overhead failed:\n{done.stderr[-2000:]}")
+        raise QuickstartError(f"The workflows ran, but measuring what they cost failed:\n{done.stderr[-2000:]}")
     return {"overhead": json.loads(done.stdout.strip().splitlines()[-1])}
 
 

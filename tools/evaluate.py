@@ -23,10 +23,12 @@ def main() -> None:
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=", ".join(EXPERIMENTS))
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder; COMFYUI_PATH by default")
     parser.add_argument("--count", type=int, help="pictures per experiment, instead of each one's own number")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, help="folder to write to; docs by default")
     arguments = parser.parse_args()
     if unknown := set(arguments.experiments) - set(EXPERIMENTS):
         parser.error(f"no experiment is called {', '.join(sorted(unknown))}; there are {', '.join(EXPERIMENTS)}")
+    if arguments.count and not arguments.output:
+        parser.error("--count makes other tables than those in docs; say with --output where to write them")
     load_host(arguments.comfyui)
     load_pack()
     import torch
@@ -45,7 +47,7 @@ def main() -> None:
             for table in new_tables:
                 for row in table.rows:
                     print("  ", row, flush=True)
-    write(arguments.output, tables, sheets, COMMAND)
+    write(arguments.output or ROOT / "docs", tables, sheets, COMMAND)
 
 
 if __name__ == "__main__":

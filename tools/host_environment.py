@@ -17,6 +17,7 @@ import host_tooling
 from quickstart_error import QuickstartError
 
 # ComfyUI imports all three; the newest of each do not fit together.
+DEVELOPMENT_MODULES = ("diffusers", "hypothesis", "importlinter", "playwright", "pytest", "ruff")
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 GIGABYTES = 8.0
 STAMP = "graft.json"
@@ -52,7 +53,7 @@ def prepare(comfyui: Path, pack: Path, cache: Path, development: bool = False, t
 
 def require_packages(python: Path, development: bool) -> None:
     """Raise QuickstartError if the current Python, used as it is, lacks what ComfyUI, the pack or the tests need."""
-    modules = ["torch", "torchvision", "aiohttp", "diffusers", *(["pytest", "hypothesis", "ruff", "importlinter"] if development else [])]
+    modules = ["torch", "torchvision", "aiohttp", *(DEVELOPMENT_MODULES if development else [])]
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     if missing:
         raise QuickstartError(

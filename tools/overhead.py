@@ -15,16 +15,17 @@ from pathlib import Path
 
 from pack import load_host, load_pack
 
-STEPS, WINDOW_END, GUIDANCE = 30, 0.8, 3.0
+STEPS, WINDOW_END, GUIDANCE = 25, 0.8, 5.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comfyui", type=Path)
+    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
-    load_host(arguments.comfyui)
+    load_host(arguments.comfyui, cpu=arguments.device == "cpu")
     load_pack()
     print(json.dumps({"free_prompt_editing": free_prompt_editing(arguments.batch, arguments.repeats)}))
 
@@ -75,6 +76,7 @@ def free_prompt_editing(batch: int, repeats: int) -> dict[str, float]:
         "ratio": round(statistics.median(a / b for a, b in times), 4),
         "edit_seconds": round(statistics.median(a for a, _ in times), 4),
         "rows_alone_seconds": round(statistics.median(b for _, b in times), 4),
+        "device": str(device),
         "batch": batch,
         "rows": batch * (streamed + 2 * STEPS),
         "repeats": repeats,

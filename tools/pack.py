@@ -23,13 +23,13 @@ def load_pack():
     return sys.modules["graft"]
 
 
-def load_host(comfyui: Path | str | None = None) -> None:
-    """Puts ComfyUI (by default at COMFYUI_PATH) on `sys.path`, on the CPU where there is no CUDA device."""
+def load_host(comfyui: Path | str | None = None, cpu: bool = False) -> None:
+    """Puts ComfyUI (by default at COMFYUI_PATH) on `sys.path`, on the CPU where that is asked for or there is no CUDA device."""
     folder = str(comfyui or os.environ["COMFYUI_PATH"])
     if folder not in sys.path:
         sys.path.insert(0, folder)
     import torch
     from comfy.cli_args import args
 
-    args.cpu = not torch.cuda.is_available()
+    args.cpu = cpu or not torch.cuda.is_available()
     args.use_pytorch_cross_attention = True

@@ -2,7 +2,7 @@
 
     python tools/screenshot.py workflows/NAME.json picture.png [--url http://127.0.0.1:8188]
 
-Without --url a server is started for it (--comfyui or COMFYUI_PATH). Needs the Python package playwright and a Chromium or Chrome on PATH.
+Without --url a server is started for it (--comfyui or COMFYUI_PATH). Needs the Python package playwright and a Chromium, Chrome or Edge.
 Exits with 1 if the editor misses a node or logs an error that it does not log for an empty page.
 """
 
@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from host_server import ServerOptions, running_server
-from playwright.sync_api import ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, Route, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHANNELS = ("chrome", "msedge")
 BROWSER_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -151,19 +152,27 @@ class Editor:
 def running_editor(address: str) -> Iterator[Editor]:
     """An Editor on the server at `address` for the length of a `with` block. RuntimeError if there is no browser."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(BROWSER_FLAGS))
+        browser = launch_browser(playwright)
         try:
             yield Editor(browser.new_page(viewport={"width": 1600, "height": 1000}), address)
         finally:
             browser.close()
 
 
-def find_browser() -> str:
-    """Path of a Chromium or Chrome on PATH; RuntimeError if there is none."""
-    for name in BROWSERS:
-        if found := shutil.which(name):
-            return found
-    raise RuntimeError(f"No browser found. Install Chromium, e.g. `apt-get install chromium`; looked on PATH for {', '.join(BROWSERS)}.")
+class NoBrowser(RuntimeError):
+    """There is no Chromium, Chrome or Edge to be found."""
+
+
+def launch_browser(playwright: Playwright) -> Browser:
+    """A Chromium or Chrome on PATH, else Chrome or Edge where they are usually installed. Raises NoBrowser if there is none."""
+    if found := next(filter(None, map(shutil.which, BROWSERS)), None):
+        return playwright.chromium.launch(executable_path=found, args=list(BROWSER_FLAGS))
+    for channel in CHANNELS:
+        with contextlib.suppress(Error):
+            return playwright.chromium.launch(channel=channel, args=list(BROWSER_FLAGS))
+    raise NoBrowser(
+        f"No browser found. Install Chromium or Chrome; looked on PATH for {', '.join(BROWSERS)}, and for installed Chrome and Edge."
+    )
 
 
 def _with_settings(route: Route) -> None:

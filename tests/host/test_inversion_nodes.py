@@ -1,7 +1,5 @@
 """The nodes around trajectories, run as a graph runs them, against diffusers' schedulers and core's own sampling node."""
 
-import json
-
 import comfy.model_sampling
 import comfy.samplers
 import folder_paths
@@ -173,8 +171,8 @@ def test_reconstruct_reports_every_picture_in_decibels(gentle):
     expected = -10 * torch.log10(error.mean(dim=(1, 2, 3)))
     assert decibels == pytest.approx(float(expected.mean()), abs=1e-3)
     assert torch.equal(image, VAE.decode(latent["samples"]).clamp(0, 1))
-    report = json.loads(output.ui.as_dict()["text"][0])
-    assert report == {"round_trip_db": pytest.approx(expected.tolist(), abs=0.01), "steps": 4, "solver": "ddim"}
+    shown = ", ".join(f"{value:.1f}" for value in expected.tolist())
+    assert output.ui.as_dict()["text"][0] == f"{shown} dB (4 steps)"
 
 
 def test_reconstruct_runs_the_solver_the_trajectory_was_made_with(gentle):
@@ -236,18 +234,22 @@ def test_record_trajectory_generates_what_cores_sampling_node_does(model):
 # Files
 
 
-def saved(trajectory, prefix: str = "trajectories/graft") -> str:
-    return run(inversion.SaveTrajectory, trajectory=trajectory, filename_prefix=prefix)[0]
+def saved(trajectory, prefix: str = "graft") -> str:
+    """The name under which the node says it saved the trajectory, which it hands on."""
+    output = run(inversion.SaveTrajectory, trajectory=trajectory, filename_prefix=prefix)
+    assert output[0] is trajectory
+    return output.ui.as_dict()["text"][0]
 
 
 def test_a_saved_trajectory_is_loaded_by_the_name_it_was_given(sd1, folders):
     trajectory = inverted(sd1).result[0]
     first, second = saved(trajectory), saved(trajectory)
-    assert (first, second) == ("trajectories/graft_00001.trajectory.safetensors", "trajectories/graft_00002.trajectory.safetensors")
-    assert (folders / "output" / first).is_file()
+    assert (first, second) == ("graft_00001.trajectory.safetensors", "graft_00002.trajectory.safetensors")
+    assert (folders / "output" / "trajectories" / first).is_file()
     options = inversion.LoadTrajectory.define_schema().inputs[1].options
     assert options == [first, second]
     assert inversion.LoadTrajectory.validate_inputs(file=first) is True
+    assert inversion.LoadTrajectory.validate_inputs(file=None) is True  # the host's word for a linked name
     loaded = run(inversion.LoadTrajectory, model=sd1, file=first)[0]
     assert torch.equal(loaded.latents, trajectory.latents) and torch.equal(loaded.sigmas, trajectory.sigmas)
 
@@ -260,7 +262,7 @@ def test_a_file_of_another_model_is_refused(sd1):
 
 def test_a_truncated_file_is_refused(sd1, folders):
     name = saved(inverted(sd1).result[0])
-    path = folders / "output" / name
+    path = folders / "output" / "trajectories" / name
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(TrajectoryError, match="cannot be read"):
         run(inversion.LoadTrajectory, model=sd1, file=name)
@@ -270,7 +272,7 @@ def test_a_truncated_file_is_refused(sd1, folders):
 def test_names_that_lead_nowhere_or_outside_are_refused(sd1, folders, name):
     trajectory = inverted(sd1).result[0]
     trajectory.save(folders / "outside.trajectory.safetensors")
-    assert "neither the output nor the input folder" in inversion.LoadTrajectory.validate_inputs(file=name)
+    assert "neither output/trajectories nor the input folder" in inversion.LoadTrajectory.validate_inputs(file=name)
     with pytest.raises(GraftError, match=r"^file: "):
         run(inversion.LoadTrajectory, model=sd1, file=name)
 
@@ -279,7 +281,7 @@ def test_a_file_that_changed_is_read_again(sd1, folders):
     name = saved(inverted(sd1).result[0])
     before = inversion.LoadTrajectory.fingerprint_inputs(file=name)
     assert inversion.LoadTrajectory.fingerprint_inputs(file=name) == before
-    inverted(sd1, steps=5).result[0].save(folders / "output" / name)
+    inverted(sd1, steps=5).result[0].save(folders / "output" / "trajectories" / name)
     assert inversion.LoadTrajectory.fingerprint_inputs(file=name) != before
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from einops import rearrange
+from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.layers import CoarseLayers, attention_layers, require_unet
 from graft.host.plan import Plan, Stream, plan_of
 from graft.host.self_attention import ReplaceSelfAttention
@@ -21,7 +22,7 @@ PAPER = {"layers": "paper"}
 def trajectory(model, size: tuple[int, int] = (16, 16)) -> Trajectory:
     sigmas = schedule(model, STEPS)
     latents = torch.stack([noise(10 * level, 1, *size) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
-    return Trajectory(latents, sigmas, "ddim", "model", "conditioning")
+    return Trajectory(latents, sigmas, "ddim", model_fingerprint(model), conditioning_fingerprint(SOURCE))
 
 
 def edited(model, source: Trajectory, strength: float = 1.0, start: float = 0.0, end: float = 1.0, layers: dict | None = PAPER):

@@ -8,16 +8,14 @@ import comfy.samplers
 import pytest
 import torch
 from graft.host.errors import GraftError
-from graft.host.layers import CoarseLayers
+from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.plan import Plan, Stream
 from graft.host.run import carry_out
 from graft.host.sampling import GraftSampler, invert, record
-from graft.host.self_attention import ReplaceSelfAttention
-from graft.host.windows import Window
 from graft.inversion.solvers import SOLVERS, Step
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.sampling import GraftSamplerNode
-from tiny_models import make_guider, noise, prompt, sample, schedule, snapshot, watched
+from tiny_models import GivenNoise, empty_like, make_guider, noise, prompt, sample, schedule, snapshot, watched
 
 SOURCE, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
 EMPTY = torch.zeros(1, 4, 16, 16)
@@ -52,6 +50,8 @@ class Halve:
 
     name: str
     log: list = field(default_factory=list)
+
+    streams = ()
 
     def after_step(self, x, step: Step, streams):
         self.log.append((self.name, step, x.clone()))
@@ -97,15 +97,17 @@ def test_step_operators_run_in_the_order_they_were_chained(sd1):
 def test_a_step_operator_reads_where_a_stream_is(sd1):
     sigmas = schedule(sd1, 3)
     latents = torch.stack([noise(level) for level in range(4)])
-    stream, seen = Stream(Trajectory(latents, sigmas, "ddim", "m", "c"), SOURCE), []
+    made_with = model_fingerprint(sd1), conditioning_fingerprint(SOURCE)
+    stream, seen = Stream(Trajectory(latents, sigmas, "ddim", *made_with), SOURCE), []
 
     class Background:
+        streams = (stream,)
+
         def after_step(self, x, step, streams):
             seen.append(streams.latents(stream, step.sigma_next))
             return x
 
-    edit = ReplaceSelfAttention(stream, Window(1e10, -1.0), CoarseLayers())
-    patched = carry_out(sd1, Plan(edits=(edit,), step_operators=(Background(),)))
+    patched = carry_out(sd1, Plan(step_operators=(Background(),)))
     sample(patched, TARGET, NEGATIVE, sampler=GraftSampler("ddim"), sigmas=sigmas)
     assert all(torch.equal(one, other) for one, other in zip(seen, latents[1:], strict=True))
 
@@ -117,7 +119,8 @@ def recording(model, sampler="euler", steps: int = 4, cfg: float = 4.0, start=No
     start = noise(0) if start is None else start
     sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
     guider = make_guider(model, TARGET, NEGATIVE, cfg)
-    return record(guider, start, torch.zeros_like(start), sampler, schedule(model, steps, scheduler), 7)
+    latent, trajectory = record(guider, GivenNoise(start), empty_like(start), sampler, schedule(model, steps, scheduler))
+    return latent["samples"], trajectory
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
@@ -159,15 +162,24 @@ def test_a_recording_survives_a_sampler_that_overwrites_its_latents(sd1):
 def test_a_recording_leaves_its_guider_as_it_was(sd1):
     guider = make_guider(sd1, TARGET, NEGATIVE)
     options = guider.model_options
-    record(guider, noise(0), EMPTY, comfy.samplers.sampler_object("euler"), schedule(sd1, 2), 7)
+    record(guider, GivenNoise(noise(0)), empty_like(EMPTY), comfy.samplers.sampler_object("euler"), schedule(sd1, 2))
     assert guider.model_options is options is sd1.model_options
+
+
+def test_a_guider_without_a_positive_prompt_is_refused_before_the_first_call(sd1):
+    spied, calls = watched(sd1)
+    guider = comfy.samplers.CFGGuider(spied)
+    guider.inner_set_conds({"other": TARGET})
+    with pytest.raises(GraftError, match=r"^guider: it has no positive prompt, only other"):
+        record(guider, GivenNoise(noise(0)), empty_like(EMPTY), comfy.samplers.sampler_object("euler"), schedule(sd1, 2))
+    assert not calls
 
 
 @pytest.mark.parametrize("sigmas", [torch.tensor([0.0, 1.0, 14.0]), torch.tensor([14.0]), torch.tensor([14.0, 1.0, 1.0, 0.0])])
 def test_schedules_that_do_not_fall_are_refused_before_the_first_call(sd1, sigmas):
     spied, calls = watched(sd1)
     with pytest.raises(GraftError, match=r"^sigmas: .*falls from noise to picture"):
-        record(make_guider(spied, TARGET), noise(0), EMPTY, comfy.samplers.sampler_object("euler"), sigmas, 7)
+        record(make_guider(spied, TARGET), GivenNoise(noise(0)), empty_like(EMPTY), comfy.samplers.sampler_object("euler"), sigmas)
     with pytest.raises(GraftError, match=r"^sigmas: .*falls from noise to picture"):
         invert(spied, TARGET, noise(0), sigmas, "ddim", 1)
     assert not calls

@@ -8,6 +8,7 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from graft.host.errors import GraftError
+from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.layers import CoarseLayers, Layer
 from graft.host.plan import PLAN_KEY, RUN_KEY, Plan, Stream
 from graft.host.run import carry_out
@@ -15,7 +16,7 @@ from graft.host.sampling import GraftSampler, record
 from graft.host.self_attention import ReplaceSelfAttention
 from graft.host.windows import Window
 from graft.inversion.trajectory import Trajectory
-from tiny_models import Call, make_guider, noise, prompt, sample, schedule, snapshot, watched
+from tiny_models import Call, GivenNoise, empty_like, make_guider, make_model, noise, prompt, sample, schedule, snapshot, watched
 
 STEPS = 5
 SOURCE, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
@@ -31,7 +32,7 @@ def trajectory(model, *, seed: int = 0, batch: int = 1, size: tuple[int, int] = 
     """Any latents will do where only their way through the host is looked at."""
     sigmas = schedule(model, steps)
     latents = torch.stack([noise(seed + 10 * level, batch, *size) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
-    return Trajectory(latents, sigmas, "ddim", "model", "conditioning")
+    return Trajectory(latents, sigmas, "ddim", model_fingerprint(model), conditioning_fingerprint(SOURCE))
 
 
 def edited(model, source: Trajectory | None = None, *, window: Window = ALWAYS, conditioning: list = SOURCE, strength: float = 1.0):
@@ -255,14 +256,14 @@ def test_targets_and_sources_of_one_batch_pair_up_row_by_row(model):
 @pytest.mark.parametrize(("sources", "sampled"), [(2, 3), (2, 1), (3, 2)])
 def test_batches_that_do_not_pair_up_are_refused_with_both_numbers(sd1, sources, sampled):
     spied, calls = watched(edited(sd1, trajectory(sd1, batch=sources)))
-    with pytest.raises(GraftError, match=rf"trajectory: it holds {sources} pictures, the sampled batch {sampled}"):
+    with pytest.raises(GraftError, match=rf"source: it holds {sources} pictures, the sampled batch {sampled}"):
         sample(spied, TARGET, NEGATIVE, start=noise(0, batch=sampled))
     assert not calls
 
 
 def test_a_trajectory_of_another_size_is_refused_with_both_sizes(sd1):
     spied, calls = watched(edited(sd1, trajectory(sd1, size=(16, 24))))
-    with pytest.raises(GraftError, match=r"trajectory: its latents are \(4, 16, 24\).*\(4, 16, 16\)"):
+    with pytest.raises(GraftError, match=r"source: its latents are \(4, 16, 24\).*\(4, 16, 16\)"):
         sample(spied, TARGET, NEGATIVE)
     assert not calls
 
@@ -323,9 +324,10 @@ def warnings_of(caplog) -> list[str]:
 
 
 def test_a_level_the_trajectory_has_not_is_interpolated_and_noted_once(sd1, caplog):
-    """dpm_2 asks between the schedule's levels; karras asks for others altogether."""
+    """dpm_2 asks between the schedule's levels; another schedule asks for others altogether."""
     source = trajectory(sd1)
-    for options in ({"sampler": "dpm_2", "steps": STEPS}, {"sigmas": schedule(sd1, 4, "karras")}):
+    other = torch.linspace(float(source.sigmas[0]) * 1.1, 0, 5)
+    for options in ({"sampler": "dpm_2", "steps": STEPS}, {"sigmas": other}):
         caplog.clear()
         spied, calls = watched(edited(sd1, source))
         sample(spied, TARGET, NEGATIVE, **options)
@@ -334,6 +336,25 @@ def test_a_level_the_trajectory_has_not_is_interpolated_and_noted_once(sd1, capl
         assert all(torch.equal(call.x, source.at(call.sigma)) for call in shown)
         noted = warnings_of(caplog)
         assert len(noted) == 1 and "interpolated" in noted[0]
+
+
+def test_a_run_that_starts_far_above_the_trajectory_is_refused_with_both_levels(sd1):
+    spied, calls = watched(edited(sd1, trajectory(sd1)))
+    with pytest.raises(GraftError, match=r"^sigmas: sampling starts at noise level 14\.61, the source's trajectory at 5\."):
+        sample(spied, TARGET, NEGATIVE, sigmas=schedule(sd1, 4, "karras"))
+    assert not calls
+
+
+def test_a_trajectory_of_another_model_is_refused_before_the_first_call(sd1):
+    spied, calls = watched(edited(sd1, trajectory(make_model("sd1", seed=1))))
+    with pytest.raises(GraftError, match=r"^source: it was made with another model"):
+        sample(spied, TARGET, NEGATIVE, steps=STEPS)
+    assert not calls
+
+
+def test_another_prompt_than_the_trajectorys_is_noted(sd1, caplog):
+    sample(edited(sd1, conditioning=prompt(5)), TARGET, NEGATIVE, steps=STEPS)
+    assert ["replayed under another prompt" in text for text in warnings_of(caplog)] == [True]
 
 
 def test_nothing_is_noted_where_the_trajectory_has_every_level(sd1, caplog):
@@ -444,13 +465,14 @@ def test_edits_chain_and_the_later_one_sees_what_the_earlier_made(sd1):
 def test_the_same_prompt_replayed_from_its_own_recording_changes_nothing(model, cfg, sampler):
     """Free-Prompt-Editing's synthetic variant with the source's prompt as target: both rows are one."""
     sigmas, latent = schedule(model, STEPS), torch.zeros(1, 4, 16, 16)
-    recorded, replay = record(
-        make_guider(model, TARGET, NEGATIVE, cfg), noise(0), latent, comfy.samplers.sampler_object(sampler), sigmas, 7
-    )
+    guider = make_guider(model, TARGET, NEGATIVE, cfg)
+    recorded, replay = record(guider, GivenNoise(noise(0)), empty_like(latent), comfy.samplers.sampler_object(sampler), sigmas)
+    recorded = recorded["samples"]
     stream = Stream(replay, TARGET)
     patched = carry_out(model, Plan(edits=(ReplaceSelfAttention(stream, ALWAYS, EveryLayer()),)))
     again = sample(patched, TARGET, NEGATIVE, cfg=cfg, sampler=sampler, sigmas=sigmas)
     scale = float(recorded.abs().max())
     torch.testing.assert_close(again, recorded, rtol=0, atol=(0 if cfg == 1.0 else 2e-3) * scale)
-    other = sample(patched, prompt(8), NEGATIVE, cfg=cfg, sampler=sampler, sigmas=sigmas)
-    assert float((other - recorded).abs().max()) > 0.05 * scale
+    # The edit was at work: another prompt gives another picture with it than without.
+    other, unedited = (sample(one, prompt(8), NEGATIVE, cfg=cfg, sampler=sampler, sigmas=sigmas) for one in (patched, model))
+    assert float((other - unedited).abs().max()) > 0.01 * scale

@@ -196,3 +196,20 @@ def snapshot(model) -> object:
 
     kept = ("model_options", "patches", "object_patches", "wrappers", "callbacks", "attachments", "injections", "additional_models")
     return {name: frozen(getattr(model, name)) for name in kept}
+
+
+class GivenNoise:
+    """A NOISE of chosen values."""
+
+    seed = 7
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values
+
+    def generate_noise(self, latent: dict) -> torch.Tensor:
+        return self.values
+
+
+def empty_like(latents: torch.Tensor) -> dict:
+    """The LATENT that a generation starts from."""
+    return {"samples": torch.zeros_like(latents)}

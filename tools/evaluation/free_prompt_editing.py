@@ -23,10 +23,12 @@ from torch import Tensor
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
 from .report import Sheet, Table
 
-STEPS, GUIDANCE, BATCH = 30, 5.0, 16
+STEPS, GUIDANCE, BATCH = 25, 5.0, 16
 EXAMPLES = 6
 WINDOW_ENDS = (0.4, 0.6, 0.8)
-IMG2IMG_STRENGTHS = (0.6, 0.7, 0.8, 0.9)
+IMG2IMG_STRENGTHS = (0.7, 0.8, 0.9)
+ABLATED = 0.8
+"""The window's end of the ablations, which are made of the first task."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +77,22 @@ def run(
     tasks: tuple[Task, ...] = TASKS,
     window_ends: tuple[float, ...] = WINDOW_ENDS,
     strengths: tuple[float, ...] = IMG2IMG_STRENGTHS,
+    ablated: float | None = ABLATED,
 ) -> tuple[list[Table], list[Sheet]]:
     """`count` unseen pictures of one object, each inverted under "" and edited towards the changed scene's prompt."""
     rng = np.random.default_rng(UNSEEN + 2)
     sources = picture(sample_scene(rng, count=1) for _ in range(count))
-    trajectories = _invert(laboratory, sources.pictures)
+    trajectories = _invert(laboratory, sources.pictures, iterations=1)
     tables, sheets, examples = [], [], []
     for task in tasks:
         targets = picture(task.change(scene, rng) for scene in sources.scenes)
         edited = {"same inverted noise, no edit": edit(laboratory, trajectories, targets.scenes, window_end=0.0)}
         edited |= {f"Free-Prompt-Editing, window to {end:g}": edit(laboratory, trajectories, targets.scenes, end) for end in window_ends}
         edited |= {f"image to image, strength {s:g}": image_to_image(laboratory, sources.pictures, targets.scenes, s) for s in strengths}
+        if ablated is not None and task is tasks[0]:
+            exact = _invert(laboratory, sources.pictures, iterations=3)
+            edited[f"window to {ablated:g}, all layers"] = edit(laboratory, trajectories, targets.scenes, ablated, CoarseLayers(1.0))
+            edited[f"window to {ablated:g}, fixed-point inversion"] = edit(laboratory, exact, targets.scenes, ablated)
         rows = [{"method": label} | measure(laboratory, task, sources, targets, pictures) for label, pictures in edited.items()]
         note = (
             f"{count} pictures, {STEPS} DDIM steps, guidance {GUIDANCE:g}, real variant (inverted under the empty prompt, plain DDIM inversion). Success: percent of "
@@ -110,18 +117,24 @@ def _short(label: str) -> str:
     )
 
 
-def _invert(laboratory: Laboratory, pictures: Tensor) -> list[Trajectory]:
+def _invert(laboratory: Laboratory, pictures: Tensor, iterations: int) -> list[Trajectory]:
     empty, sigmas = laboratory.conditioning([""]), laboratory.sigmas(STEPS)
-    return [invert(laboratory.model, empty, laboratory.encode(part), sigmas, "ddim", 1) for part in pictures.split(BATCH)]
+    return [invert(laboratory.model, empty, laboratory.encode(part), sigmas, "ddim", iterations) for part in pictures.split(BATCH)]
 
 
-def edit(laboratory: Laboratory, trajectories: list[Trajectory], targets: tuple[Scene, ...], window_end: float) -> Tensor:
+def edit(
+    laboratory: Laboratory,
+    trajectories: list[Trajectory],
+    targets: tuple[Scene, ...],
+    window_end: float,
+    layers: CoarseLayers = CoarseLayers(),
+) -> Tensor:
     """Pictures (B, H, W, 3) edited with the window from 0 to `window_end`; 0 samples the inverted noise without an edit."""
     empty, results, start = laboratory.conditioning([""]), [], 0
     for trajectory in trajectories:
         model = laboratory.model
         if window_end:
-            replaced = ReplaceSelfAttention(Stream(trajectory, empty), Window.of_percent(model, 0.0, window_end), CoarseLayers())
+            replaced = ReplaceSelfAttention(Stream(trajectory, empty), Window.of_percent(model, 0.0, window_end), layers)
             model = carry_out(model, Plan().with_edit(replaced))
         prompts = [prompt_of(scene) for scene in targets[start : start + trajectory.batch]]
         noisiest = laboratory.model.model.process_latent_out(trajectory.latents[0])

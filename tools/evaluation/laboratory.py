@@ -65,7 +65,9 @@ class Laboratory:
         return decode(self.vae, latents)
 
     def sigmas(self, steps: int, scheduler: str = "ddim_uniform") -> Tensor:
-        return comfy.samplers.calculate_sigmas(self.model.get_model_object("model_sampling"), scheduler, steps)
+        """(steps + 1,), as BasicScheduler gives them: ddim_uniform's own grid has a step more where `steps` does not divide 1000."""
+        sigmas = comfy.samplers.calculate_sigmas(self.model.get_model_object("model_sampling"), scheduler, steps)
+        return sigmas[-(steps + 1) :]
 
     def noise(self, count: int, seed: int, side: int = 16) -> Tensor:
         return torch.randn((count, miniature.network.LATENT_CHANNELS, side, side), generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""The shipped workflows, described in the language of graph.py: one file per method.
+"""The shipped workflows, described in the language of the package graph: one file per method.
 
 Each file has `graphs()`, which returns its workflows; build_workflows.py finds the files by itself. What several need is here.
 """

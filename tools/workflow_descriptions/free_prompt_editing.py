@@ -92,10 +92,10 @@ def _miniature() -> Graph:
         scene = graph.add("GraftMiniatureScene", change=Choice("recolour", new_colour="blue"), place=Place(column=0))
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
-    trajectory, empty, inversion = _inversion(graph, model["model"], model["clip"], model["vae"], scene["picture"], steps=30)
+    trajectory, empty, inversion = _inversion(graph, model["model"], model["clip"], model["vae"], scene["picture"], steps=25)
     with graph.group("3 Edit", below=inversion):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model["clip"], text=scene["ground_truth_prompt"])
-        result = _edit(graph, model["model"], model["vae"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=3.0)
+        result = _edit(graph, model["model"], model["vae"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=5.0)
         show_enlarged(graph, result, "2 result", save_as="Graft/free-prompt-editing")
     return graph
 
@@ -106,7 +106,7 @@ def _inversion(graph: Graph, model: Output, clip: Output, vae: Output, picture: 
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=clip, text="")
         sigmas = graph.add("BasicScheduler", model=model, scheduler="ddim_uniform", steps=steps, denoise=1.0)
         inverted = graph.add(
-            "GraftInvertImage", model=model, vae=vae, image=picture, conditioning=empty[0], sigmas=sigmas[0], solver="DDIM"
+            "GraftInvertImage", model=model, vae=vae, image=picture, conditioning=empty[0], sigmas=sigmas[0], solver="DDIM", iterations=1
         )
     return inverted, empty, box
 
