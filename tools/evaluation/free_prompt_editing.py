@@ -91,7 +91,7 @@ def run(
         edited |= {f"image to image, strength {s:g}": image_to_image(laboratory, sources.pictures, targets.scenes, s) for s in strengths}
         if ablated is not None and task is tasks[0]:
             exact = _invert(laboratory, sources.pictures, iterations=3)
-            edited[f"window to {ablated:g}, all layers"] = edit(laboratory, trajectories, targets.scenes, ablated, CoarseLayers(1.0))
+            edited[f"window to {ablated:g}, all layers"] = edit(laboratory, trajectories, targets.scenes, ablated, fraction=1.0)
             edited[f"window to {ablated:g}, fixed-point inversion"] = edit(laboratory, exact, targets.scenes, ablated)
         rows = [{"method": label} | measure(laboratory, task, sources, targets, pictures) for label, pictures in edited.items()]
         note = (
@@ -127,14 +127,15 @@ def edit(
     trajectories: list[Trajectory],
     targets: tuple[Scene, ...],
     window_end: float,
-    layers: CoarseLayers = CoarseLayers(),
+    fraction: float = 0.25,
 ) -> Tensor:
-    """Pictures (B, H, W, 3) edited with the window from 0 to `window_end`; 0 samples the inverted noise without an edit."""
+    """Pictures (B, H, W, 3) edited with the window from 0 to `window_end` in layers of at most `fraction` of the latent's cells;
+    a window to 0 samples the inverted noise without an edit."""
     empty, results, start = laboratory.conditioning([""]), [], 0
     for trajectory in trajectories:
         model = laboratory.model
         if window_end:
-            replaced = ReplaceSelfAttention(Stream(trajectory, empty), Window.of_percent(model, 0.0, window_end), layers)
+            replaced = ReplaceSelfAttention(Stream(trajectory, empty), Window.of_percent(model, 0.0, window_end), CoarseLayers(fraction))
             model = carry_out(model, Plan().with_edit(replaced))
         prompts = [prompt_of(scene) for scene in targets[start : start + trajectory.batch]]
         noisiest = laboratory.model.model.process_latent_out(trajectory.latents[0])
