@@ -2,7 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.layers import ChosenLayers, CoarseLayers, require_unet
+from ..host.errors import GraftError
+from ..host.layers import ChosenLayers, CoarseLayers, LayerSelection, require_unet
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
 from ..host.self_attention import ReplaceSelfAttention
@@ -41,6 +42,7 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
                     "layers",
                     options=[
                         io.DynamicCombo.Option("paper", []),
+                        io.DynamicCombo.Option("all", []),
                         io.DynamicCombo.Option(
                             "range",
                             [
@@ -56,7 +58,7 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
                         ),
                     ],
                     tooltip="paper: self-attention layers with at most a quarter of the latent's cells (11 of 16 in SD1.x and SD2.x, all 70 in SDXL). "
-                    "range: layers by number; in SDXL at 1024 pixels the coarser 60 are 4 to 63.",
+                    "all: every one; keeps more, and is right for pictures far smaller than 512 pixels. range: layers by number; in SDXL at 1024 pixels the coarser 60 are 4 to 63.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
@@ -66,13 +68,22 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
     def execute(cls, model, source, source_conditioning, strength, start_percent, end_percent, layers=None) -> io.NodeOutput:
         network = require_unet(model)
         window = Window.of_percent(model, start_percent, end_percent)
-        selection = CoarseLayers()
-        if layers is not None and layers["layers"] == "range":
-            selection = ChosenLayers.range(network, layers["first_layer"], layers["last_layer"])
+        selection = _selected(network, layers or {"layers": "paper"})
         if strength == 0 or window.empty:
             return io.NodeOutput(model)
         edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, selection, strength)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
+
+
+def _selected(network, layers: dict) -> LayerSelection:
+    match layers["layers"]:
+        case "paper":
+            return CoarseLayers()
+        case "all":
+            return CoarseLayers(fraction=1.0)
+        case "range":
+            return ChosenLayers.range(network, layers["first_layer"], layers["last_layer"])
+    raise GraftError(f"layers: {layers['layers']!r} is not one of paper, all, range")
 
 
 NODES = [ReplaceSelfAttentionNode]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pack import load_host, load_pack
 
-STEPS, WINDOW_END, GUIDANCE = 25, 0.8, 5.0
+STEPS, WINDOW_END, GUIDANCE = 25, 0.8, 2.5
 
 
 def main() -> None:
@@ -49,7 +49,9 @@ def free_prompt_editing(batch: int, repeats: int) -> dict[str, float]:
         empty, sigmas = laboratory.conditioning([""]), laboratory.sigmas(STEPS)
         trajectory = invert(laboratory.model, empty, laboratory.encode(sources.pictures), sigmas, "ddim", 1)
         window = Window.of_percent(laboratory.model, 0.0, WINDOW_END)
-        edited = carry_out(laboratory.model, Plan().with_edit(ReplaceSelfAttention(Stream(trajectory, empty), window, CoarseLayers())))
+        edited = carry_out(
+            laboratory.model, Plan().with_edit(ReplaceSelfAttention(Stream(trajectory, empty), window, CoarseLayers(fraction=1.0)))
+        )
         prompts = [prompt_of(scene) for scene in sources.scenes]
         noisiest = laboratory.model.model.process_latent_out(trajectory.latents[0])
         nothing = torch.zeros_like(noisiest)

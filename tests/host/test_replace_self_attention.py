@@ -5,6 +5,7 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from einops import rearrange
+from graft.host.errors import GraftError
 from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.layers import CoarseLayers, attention_layers, require_unet
 from graft.host.plan import Plan, Stream, plan_of
@@ -191,3 +192,12 @@ def test_the_node_carries_the_streams_prompt_and_trajectory(sd1):
     stream = plan_of(edited(sd1, source)).streams[0]
     assert isinstance(stream, Stream)
     assert stream.trajectory is source and stream.conditioning is SOURCE
+
+
+def test_all_layers_are_the_whole_range(sd1):
+    source, last = trajectory(sd1), len(attention_layers(require_unet(sd1))) - 1
+    by_name = edited(sd1, source, layers={"layers": "all"})
+    by_number = edited(sd1, source, layers={"layers": "range", "first_layer": 0, "last_layer": last})
+    assert torch.equal(*(sample(one, TARGET, NEGATIVE, steps=STEPS) for one in (by_name, by_number)))
+    with pytest.raises(GraftError, match="^layers: 'none'"):
+        edited(sd1, source, layers={"layers": "none"})

@@ -83,6 +83,7 @@ def _miniature() -> Graph:
         "## Free-Prompt-Editing on the miniature\n"
         "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
         "**Miniature Scene** draws a picture, its prompt, and what the picture should look like after the *change*.\n\n"
+        "*layers* is *all* here: the paper's rule leaves out the finest token grid, and on pictures this small that is the one that holds the layout.\n\n"
         "Try another *change*, or unplug the text of **What it should show** and write your own: "
         "colours red, blue, green ..., shapes ball, cube, cone, star, grounds grass, sand, snow, night.",
         title="Read me",
@@ -95,7 +96,7 @@ def _miniature() -> Graph:
     trajectory, empty, inversion = _inversion(graph, model["model"], model["clip"], model["vae"], scene["picture"], steps=25)
     with graph.group("3 Edit", below=inversion):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model["clip"], text=scene["ground_truth_prompt"])
-        result = _edit(graph, model["model"], model["vae"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=5.0)
+        result = _edit(graph, model["model"], model["vae"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=2.5, layers="all")
         show_enlarged(graph, result, "2 result", save_as="Graft/free-prompt-editing")
     return graph
 
@@ -112,10 +113,20 @@ def _inversion(graph: Graph, model: Output, clip: Output, vae: Output, picture: 
 
 
 def _edit(
-    graph: Graph, model: Output, vae: Output, trajectory: Output, source: Output, target: Output, negative: Output, cfg: float
+    graph: Graph,
+    model: Output,
+    vae: Output,
+    trajectory: Output,
+    source: Output,
+    target: Output,
+    negative: Output,
+    cfg: float,
+    layers: str = "paper",
 ) -> Output:
     """The edited picture: sampled from where the trajectory starts, looking at it on the way."""
-    edited = graph.add("GraftReplaceSelfAttention", model=model, source=trajectory, source_conditioning=source, end_percent=0.8)
+    edited = graph.add(
+        "GraftReplaceSelfAttention", model=model, source=trajectory, source_conditioning=source, end_percent=0.8, layers=Choice(layers)
+    )
     start = graph.add("GraftStartFromTrajectory", model=model, trajectory=trajectory)
     sampler = graph.add("GraftSampler", solver="DDIM")
     guider = graph.add("CFGGuider", model=edited["model"], positive=target, negative=negative, cfg=cfg)
