@@ -25,7 +25,7 @@ from .report import Sheet, Table
 
 STEPS, GUIDANCE, BATCH = 25, 2.5, 16
 EXAMPLES = 6
-WINDOW_ENDS = (0.6, 0.8, 1.0)
+WINDOW_ENDS = (0.8, 1.0)
 IMG2IMG_STRENGTHS = (0.7, 0.8, 0.9)
 ABLATED = SHOWN = 0.8
 """The window's end of the ablations, which are made of the first task, and of the examples."""
