@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import torch
-from graft.miniature.world import prompt_of, sample_scene
+from graft.miniature.judge import Seen, Verdict
+from graft.miniature.world import Scene, Thing, prompt_of, sample_scene
 
 from .laboratory import UNSEEN, Laboratory
 from .report import Sheet, Table
@@ -33,7 +36,8 @@ def run(laboratory: Laboratory, count: int = 200) -> tuple[list[Table], list[She
         )
     note = (
         f"{STEPS} DDIM steps, guidance {GUIDANCE:g}. Percent of pictures in which the judge names the ground, the style and the number of objects "
-        "as the prompt does; shape, colour and pattern in percent of the objects of the pictures with the right number, from left to right."
+        "as the prompt does; shape, colour and pattern in percent of the objects of the pictures with the right number, "
+        "two of them paired as they agree best; in order: percent of the pairs that stand from left to right as the prompt names them."
     )
     return [Table("generation", "Painting what the prompt says", note, tuple(rows))], [
         Sheet("generation", {f"{start}": pictures[start : start + 12] for start in range(0, min(count, 72), 12)})
@@ -51,12 +55,25 @@ def rates(scenes, verdicts) -> dict[str, float]:
         "style": percent([scene.style == verdict.style for scene, verdict in zip(scenes, verdicts, strict=True)]),
         "count": percent([len(scene.things) == len(verdict.things) for scene, verdict in zip(scenes, verdicts, strict=True)]),
     }
-    pairs = [
-        pair
-        for scene, verdict in zip(scenes, verdicts, strict=True)
-        if len(scene.things) == len(verdict.things)
-        for pair in zip(sorted(scene.things, key=lambda thing: thing.x), verdict.things, strict=True)
-    ]
+    pairs = [_paired(scene, verdict) for scene, verdict in zip(scenes, verdicts, strict=True) if len(scene.things) == len(verdict.things)]
     for field in ("shape", "colour", "pattern"):
-        found[field] = percent([getattr(thing, field) == getattr(seen, field) for thing, seen in pairs])
+        found[field] = percent(
+            [getattr(a, field) == getattr(b, field) for things, seen in pairs for a, b in zip(things, seen, strict=True)]
+        )
+    found["in order"] = percent([list(seen) == sorted(seen, key=_left) for things, seen in pairs if len(things) > 1])
     return found
+
+
+def _paired(scene: Scene, verdict: Verdict) -> tuple[tuple[Thing, ...], tuple[Seen, ...]]:
+    """The scene's things from left to right, and the seen ones in the order that agrees best with them: "a ball and a cube"
+    does not say which stands where."""
+    things = tuple(sorted(scene.things, key=lambda thing: thing.x))
+
+    def agreement(order: tuple[Seen, ...]) -> int:
+        return sum((a.shape == b.shape) + (a.colour == b.colour) + (a.pattern == b.pattern) for a, b in zip(things, order, strict=True))
+
+    return things, max(permutations(verdict.things), key=agreement)
+
+
+def _left(seen: Seen) -> float:
+    return np.nonzero(seen.mask)[1].mean()
