@@ -83,6 +83,8 @@ def _miniature() -> Graph:
         "## Free-Prompt-Editing on the miniature\n"
         "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
         "**Miniature Scene** draws a picture, its prompt, and what the picture should look like after the *change*.\n\n"
+        "Mostly the object stays where it is and keeps its shape. Sometimes it moves: the noisiest steps decide where it stands, "
+        "before there is a layout to keep. The evaluation counts how often.\n\n"
         "*layers* is *all* here: the paper's rule leaves out the finest token grid, and on pictures this small that is the one that holds the layout.\n\n"
         "Try another *change*, or unplug the text of **What it should show** and write your own: "
         "colours red, blue, green ..., shapes ball, cube, cone, star, grounds grass, sand, snow, night.",
@@ -90,7 +92,16 @@ def _miniature() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = graph.add("GraftLoadMiniature", place=Place(column=0))
-        scene = graph.add("GraftMiniatureScene", change=Choice("recolour", new_colour="blue"), place=Place(column=0))
+        scene = graph.add(
+            "GraftMiniatureScene",
+            first_shape="cube",
+            first_colour="yellow",
+            first_x=0.55,
+            first_y=0.75,
+            first_size=0.18,
+            change=Choice("recolour", new_colour="red"),
+            place=Place(column=0),
+        )
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     trajectory, empty, inversion = _inversion(graph, model["model"], model["clip"], model["vae"], scene["picture"], steps=25)

@@ -43,8 +43,13 @@ def _miniature() -> Graph:
                 iterations=iterations,
             )
             back = graph.add(
-                "GraftReconstruct", **common, trajectory=inverted["trajectory"], conditioning=empty[0], place=Place(height=220)
+                "GraftReconstruct",
+                title=f"Reconstruct: {title[2:]}",
+                **common,
+                trajectory=inverted["trajectory"],
+                conditioning=empty[0],
+                place=Place(height=220),
             )
             show_enlarged(graph, back["image"], picture, save_as="Graft/inversion")
-            graph.add("GraftShowTrajectory", **common, trajectory=inverted["trajectory"])
+            graph.add("GraftShowTrajectory", title=f"Trajectory: {title[2:]}", **common, trajectory=inverted["trajectory"])
     return graph
