@@ -199,5 +199,5 @@ def test_all_layers_are_the_whole_range(sd1):
     by_name = edited(sd1, source, layers={"layers": "all"})
     by_number = edited(sd1, source, layers={"layers": "range", "first_layer": 0, "last_layer": last})
     assert torch.equal(*(sample(one, TARGET, NEGATIVE, steps=STEPS) for one in (by_name, by_number)))
-    with pytest.raises(GraftError, match="^layers: 'none'"):
+    with pytest.raises(GraftError, match=r"^layers: 'none'"):
         edited(sd1, source, layers={"layers": "none"})
