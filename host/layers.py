@@ -1,12 +1,12 @@
-"""Which self-attention layers of a UNet there are, and which of them an edit touches."""
+"""Which attention layers a UNet has, on which grids, and which of them an edit touches."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from comfy.ldm.modules.attention import SpatialTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, UNetModel, Upsample
 
 from .errors import GraftError
 
@@ -27,6 +27,10 @@ class Layer:
         return Layer(block, number, options["block_index"])
 
 
+Layers = frozenset[Layer]
+"""The layers that an edit touches."""
+
+
 def require_unet(model) -> UNetModel:
     """The UNet of a ModelPatcher. Raises `GraftError` for any other family of networks."""
     network = model.get_model_object("diffusion_model")
@@ -37,61 +41,52 @@ def require_unet(model) -> UNetModel:
     return network
 
 
-def attention_layers(network: UNetModel) -> tuple[Layer, ...]:
-    """Every transformer block in the order of execution: 16 in SD1.x and SD2.x, 70 in SDXL."""
+def attention_layers(network: UNetModel) -> dict[Layer, int]:
+    """Every transformer block in the order of execution (16 in SD1.x and SD2.x, 70 in SDXL), with its level: how often
+    the latent's grid has been halved there."""
+    return dict(_walk(network))
+
+
+def _walk(network: UNetModel) -> Iterator[tuple[Layer, int]]:
+    level = 0
     parts = (("input", network.input_blocks), ("middle", [network.middle_block]), ("output", network.output_blocks))
-    return tuple(
-        Layer(name, number, index)
-        for name, blocks in parts
-        for number, block in enumerate(blocks)
-        for module in block
-        if isinstance(module, SpatialTransformer)
-        for index in range(len(module.transformer_blocks))
-    )
+    for name, blocks in parts:
+        for number, block in enumerate(blocks):
+            for module in block:
+                if isinstance(module, SpatialTransformer):
+                    yield from ((Layer(name, number, index), level) for index in range(len(module.transformer_blocks)))
+                level += isinstance(module, Downsample) - isinstance(module, Upsample)
 
 
-def latent_cells(options: dict) -> int:
-    """Cells of the latent's grid in an attention patch. UNets halve an odd side upwards, so it counts as the next even
-    one: a quarter of the cells is then the second level's grid at every size."""
-    height, width = (side + side % 2 for side in options["original_shape"][-2:])
-    return height * width
+def all_layers(network: UNetModel) -> Layers:
+    return frozenset(attention_layers(network))
 
 
-class LayerSelection(Protocol):
-    """Decides by layer and by token count whether an edit touches a layer."""
-
-    def includes(self, layer: Layer, tokens: int, cells: int) -> bool:
-        """`tokens` in the layer's grid, `cells` in the latent's."""
-        ...
+def coarse_layers(network: UNetModel) -> Layers:
+    """Layers with at most a quarter of the latent's cells as tokens: the rule of Free-Prompt-Editing's and Prompt-to-Prompt's
+    released code at its own size (at most 32 x 32 tokens for 64 x 64 cells), carried over to every size and aspect."""
+    return frozenset(layer for layer, level in attention_layers(network).items() if level >= 1)
 
 
-@dataclass(frozen=True)
-class CoarseLayers:
-    """Layers with at most a `fraction` of the latent's cells as tokens.
-
-    With a quarter, the rule of Free-Prompt-Editing's released code at its own size (at most 32 x 32 tokens for 64 x 64
-    cells), carried over to every size and aspect.
-    """
-
-    fraction: float = 0.25
-
-    def includes(self, layer: Layer, tokens: int, cells: int) -> bool:
-        return tokens <= self.fraction * cells
+def fine_decoder_layers(network: UNetModel) -> Layers:
+    """Layers of the decoder with at least a quarter of the latent's cells as tokens: the last six of SD1.x's sixteen, from
+    which SpecRef and MasaCtrl read appearance."""
+    return frozenset(layer for layer, level in attention_layers(network).items() if layer.block == "output" and level <= 1)
 
 
-@dataclass(frozen=True)
-class ChosenLayers:
-    """A fixed set of layers."""
+def layers_at(network: UNetModel, level: int) -> Layers:
+    """Layers whose grid is the latent's halved `level` times. Raises `GraftError` if the network has none there."""
+    levels = attention_layers(network)
+    if level not in levels.values():
+        raise GraftError(
+            f"word_map_grid: this model has no attention on the latent's grid halved {level} times, only {sorted(set(levels.values()))} times"
+        )
+    return frozenset(layer for layer, of_layer in levels.items() if of_layer == level)
 
-    layers: frozenset[Layer]
 
-    def includes(self, layer: Layer, tokens: int, cells: int) -> bool:
-        return layer in self.layers
-
-    @staticmethod
-    def range(network: UNetModel, first: int, last: int) -> ChosenLayers:
-        """Layers `first` to `last` in the order of execution, both included, counted from 0."""
-        layers = attention_layers(network)
-        if not 0 <= first <= last < len(layers):
-            raise GraftError(f"first_layer, last_layer: {first} to {last} is no range of this model's layers 0 to {len(layers) - 1}")
-        return ChosenLayers(frozenset(layers[first : last + 1]))
+def layer_range(network: UNetModel, first: int, last: int) -> Layers:
+    """Layers `first` to `last` in the order of execution, both included, counted from 0."""
+    layers = tuple(attention_layers(network))
+    if not 0 <= first <= last < len(layers):
+        raise GraftError(f"first_layer, last_layer: {first} to {last} is no range of this model's layers 0 to {len(layers) - 1}")
+    return frozenset(layers[first : last + 1])

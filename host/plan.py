@@ -13,7 +13,7 @@ from torch import Tensor
 from ..inversion.solvers import Step
 from ..inversion.trajectory import Trajectory
 from .errors import GraftError
-from .layers import LayerSelection
+from .layers import Layers
 from .windows import Window
 
 PLAN_KEY = "graft_plan"
@@ -52,7 +52,7 @@ class Edit(Protocol):
 
     stream: Stream
     window: Window
-    layers: LayerSelection
+    layers: Layers
 
     def attention_inputs(self, query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states (rows, tokens, channels) that the target's rows project to queries, keys and values, given the

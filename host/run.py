@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint, require_made_with
-from .layers import Layer, latent_cells
+from .layers import Layer
 from .plan import PLAN_KEY, RUN_KEY, Edit, Plan, Stream, covers_area
 from .sampling import GraftSampler
 
@@ -128,19 +128,19 @@ class Run:
         self.taps.clear()
         self.tapped_at = None
 
-    def tap(self, layer: Layer, hidden: Tensor, cells: int) -> None:
+    def tap(self, layer: Layer, hidden: Tensor) -> None:
         """Keeps the rows of the streams being written, where an active edit will read them."""
         start = 0
         for stream in self.writing:
             rows = slice(start, start + stream.trajectory.batch)
             start = rows.stop
-            if any(edit.stream is stream and edit.layers.includes(layer, hidden.shape[1], cells) for edit in self.active):
+            if any(edit.stream is stream and layer in edit.layers for edit in self.active):
                 self.taps[stream, layer] = hidden[rows].clone()
 
-    def edit(self, layer: Layer, inputs: tuple[Tensor, Tensor, Tensor], order: list[int], cells: int) -> tuple[Tensor, Tensor, Tensor]:
+    def edit(self, layer: Layer, inputs: tuple[Tensor, Tensor, Tensor], order: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Applies the active edits to the guided chunks. `order` is ComfyUI's `cond_or_uncond`: chunk o holds the rows of
         conditioning order[o], in whatever order and split the host chose."""
-        edits = [edit for edit in self.active if edit.layers.includes(layer, inputs[0].shape[1], cells)]
+        edits = [edit for edit in self.active if layer in edit.layers]
         chunks = [chunk for chunk, conditioning in enumerate(order) if conditioning in self.guided]
         if not edits or not chunks:
             return inputs
@@ -222,8 +222,8 @@ def _attention_inputs(query: Tensor, key: Tensor, value: Tensor, options: dict):
     run: Run | None = options.get(RUN_KEY)
     if run is None or not run.active:
         return query, key, value
-    layer, cells = Layer.of(options), latent_cells(options)
+    layer = Layer.of(options)
     if run.writing:
-        run.tap(layer, query, cells)
+        run.tap(layer, query)
         return query, key, value
-    return run.edit(layer, (query, key, value), options["cond_or_uncond"], cells)
+    return run.edit(layer, (query, key, value), options["cond_or_uncond"])

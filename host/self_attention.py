@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..attention.self_attention import replace_queries_and_keys
-from .layers import LayerSelection
+from .layers import Layers
 from .plan import Stream
 from .windows import Window
 
@@ -18,7 +18,7 @@ class ReplaceSelfAttention:
 
     stream: Stream
     window: Window
-    layers: LayerSelection
+    layers: Layers
     strength: float = 1.0
 
     def attention_inputs(self, query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:

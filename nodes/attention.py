@@ -3,7 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.errors import GraftError
-from ..host.layers import ChosenLayers, CoarseLayers, LayerSelection, require_unet
+from ..host.layers import Layers, all_layers, coarse_layers, layer_range, require_unet
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
 from ..host.self_attention import ReplaceSelfAttention
@@ -75,14 +75,14 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-def _selected(network, layers: dict) -> LayerSelection:
+def _selected(network, layers: dict) -> Layers:
     match layers["layers"]:
         case "paper":
-            return CoarseLayers()
+            return coarse_layers(network)
         case "all":
-            return CoarseLayers(fraction=1.0)
+            return all_layers(network)
         case "range":
-            return ChosenLayers.range(network, layers["first_layer"], layers["last_layer"])
+            return layer_range(network, layers["first_layer"], layers["last_layer"])
     raise GraftError(f"layers: {layers['layers']!r} is not one of paper, all, range")
 
 

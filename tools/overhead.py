@@ -34,7 +34,7 @@ def free_prompt_editing(batch: int, repeats: int) -> dict[str, float]:
     """Free-Prompt-Editing of `batch` pictures on the miniature: medians over `repeats`, times in seconds."""
     import torch
     from evaluation.laboratory import UNSEEN, Laboratory, picture
-    from graft.host.layers import CoarseLayers
+    from graft.host.layers import all_layers, require_unet
     from graft.host.plan import Plan, Stream
     from graft.host.run import carry_out
     from graft.host.sampling import invert
@@ -50,7 +50,8 @@ def free_prompt_editing(batch: int, repeats: int) -> dict[str, float]:
         trajectory = invert(laboratory.model, empty, laboratory.encode(sources.pictures), sigmas, "ddim", 1)
         window = Window.of_percent(laboratory.model, 0.0, WINDOW_END)
         edited = carry_out(
-            laboratory.model, Plan().with_edit(ReplaceSelfAttention(Stream(trajectory, empty), window, CoarseLayers(fraction=1.0)))
+            laboratory.model,
+            Plan().with_edit(ReplaceSelfAttention(Stream(trajectory, empty), window, all_layers(require_unet(laboratory.model)))),
         )
         prompts = [prompt_of(scene) for scene in sources.scenes]
         noisiest = laboratory.model.model.process_latent_out(trajectory.latents[0])

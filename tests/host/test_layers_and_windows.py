@@ -1,9 +1,19 @@
 """Layers are found, not listed; windows mean the steps that ComfyUI's percents mean."""
 
+import math
+
 import pytest
 import torch
 from graft.host.errors import GraftError
-from graft.host.layers import ChosenLayers, CoarseLayers, Layer, attention_layers, latent_cells, require_unet
+from graft.host.layers import (
+    Layer,
+    attention_layers,
+    coarse_layers,
+    fine_decoder_layers,
+    layer_range,
+    layers_at,
+    require_unet,
+)
 from graft.host.windows import Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,12 +29,12 @@ def shape_of_sd1():
     return make_model("sd1", device="meta")
 
 
-def seen_layers(model, height: int, width: int) -> dict[Layer, tuple[int, int]]:
-    """What the host itself reports while sampling: (tokens, cells) of every self-attention layer, in its order."""
+def seen_layers(model, height: int, width: int) -> dict[Layer, int]:
+    """What the host itself reports while sampling: the tokens of every self-attention layer, in its order."""
     seen, model = {}, model.clone()
 
     def look(query, key, value, options):
-        seen[Layer.of(options)] = (query.shape[1], latent_cells(options))
+        seen[Layer.of(options)] = query.shape[1]
         return query, key, value
 
     model.set_model_attn1_patch(look)
@@ -42,33 +52,46 @@ def test_full_size_models_have_the_layer_counts_of_the_papers(kind, changes, cou
 
 
 def test_sd1_layers_have_sd1_numbers(sd1):
-    assert attention_layers(require_unet(sd1)) == tuple(Layer(block, number, 0) for block, number in SD1_LAYERS)
+    assert tuple(attention_layers(require_unet(sd1))) == tuple(Layer(block, number, 0) for block, number in SD1_LAYERS)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 24), (24, 8), (17, 17), (9, 13), (18, 30)])
-def test_the_papers_rule_picks_eleven_of_sd1s_sixteen_layers_at_every_size(sd1, size):
-    """Those of the released code at 512 x 512: all but the two first and three last, which have the latent's own grid."""
-    chosen = [layer for layer, (tokens, cells) in seen_layers(sd1, *size).items() if CoarseLayers().includes(layer, tokens, cells)]
-    assert chosen == [Layer(block, number, 0) for block, number in SD1_LAYERS[2:13]]
+def test_a_layers_level_says_how_often_its_grid_was_halved(model, size):
+    """UNets halve an odd side upwards."""
+    tokens = seen_layers(model, *size)
+    for layer, level in attention_layers(require_unet(model)).items():
+        assert tokens[layer] == math.prod(-(-side // 2**level) for side in size)
 
 
-def test_the_papers_rule_counts_tokens_at_512_as_the_released_code_does():
-    """Its rule is at most 32 x 32 tokens for 64 x 64 cells."""
-    layer = Layer("input", 4, 0)
-    assert CoarseLayers().includes(layer, 32 * 32, 64 * 64)
-    assert not CoarseLayers().includes(layer, 32 * 32 + 1, 64 * 64)
+def test_the_papers_rules_pick_the_layers_of_the_released_codes(sd1):
+    """Free-Prompt-Editing: all of the sixteen but the two first and three last. SpecRef, MasaCtrl: the last six."""
+    layers = tuple(attention_layers(require_unet(sd1)))
+    assert coarse_layers(require_unet(sd1)) == set(layers[2:13])
+    assert fine_decoder_layers(require_unet(sd1)) == set(layers[10:16])
+    assert layers_at(require_unet(sd1), 2) == {Layer(block, number, 0) for block, number in [("input", 7), ("input", 8), *SD1_LAYERS[7:10]]}
+
+
+def test_full_sdxl_reads_appearance_in_the_six_layers_of_its_upper_level():
+    network = require_unet(make_model("sdxl", device="meta", **FULL_SDXL_DEPTHS))
+    assert fine_decoder_layers(network) == {Layer("output", number, index) for number in (3, 4, 5) for index in (0, 1)}
+    assert len(layers_at(network, 2)) == 60
+
+
+def test_a_level_without_attention_is_refused_with_those_there_are():
+    network = require_unet(make_model("sdxl", device="meta"))
+    with pytest.raises(GraftError, match=r"halved 0 times, only \[1, 2\]"):
+        layers_at(network, 0)
 
 
 def test_a_range_counts_from_zero_and_includes_both_ends(sd1):
-    layers = attention_layers(require_unet(sd1))
-    chosen = ChosenLayers.range(require_unet(sd1), 2, 12)
-    assert [chosen.includes(layer, 1, 1) for layer in layers] == [2 <= number <= 12 for number in range(16)]
+    layers = tuple(attention_layers(require_unet(sd1)))
+    assert layer_range(require_unet(sd1), 2, 12) == set(layers[2:13])
 
 
 @pytest.mark.parametrize(("first", "last"), [(3, 2), (-1, 2), (0, 16)])
 def test_a_range_outside_the_model_is_refused_with_its_bounds(sd1, first, last):
     with pytest.raises(GraftError, match=rf"first_layer, last_layer: {first} to {last}.*0 to 15"):
-        ChosenLayers.range(require_unet(sd1), first, last)
+        layer_range(require_unet(sd1), first, last)
 
 
 def test_other_families_of_networks_are_refused_by_name(sd1):

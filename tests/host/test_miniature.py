@@ -36,7 +36,7 @@ def test_weights_fit_in_the_repository():
 def test_unet_has_the_self_attention_blocks_of_sd1(laboratory):
     numbers = [("input", n) for n in (1, 2, 4, 5, 7, 8)] + [("middle", 1)] + [("output", n) for n in range(3, 12)]
     network = require_unet(laboratory.model)
-    layers = attention_layers(network)
+    layers = tuple(attention_layers(network))
     assert len(layers) == 16
     assert [(layer.block, layer.number) for layer in layers if layer.block != "middle"] == [n for n in numbers if n[0] != "middle"]
     assert isinstance(layers[6], Layer) and layers[6].block == "middle"

@@ -7,7 +7,7 @@ from comfy.ldm.modules.attention import BasicTransformerBlock
 from einops import rearrange
 from graft.host.errors import GraftError
 from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.layers import CoarseLayers, attention_layers, require_unet
+from graft.host.layers import attention_layers, coarse_layers, require_unet
 from graft.host.plan import Plan, Stream, plan_of
 from graft.host.self_attention import ReplaceSelfAttention
 from graft.host.windows import Window
@@ -163,10 +163,10 @@ def test_a_whisper_of_strength_changes_little_and_more_changes_more(sd1):
 def test_the_node_takes_layers_by_rule_and_by_range(sd1):
     source = trajectory(sd1)
     by_rule = plan_of(edited(sd1, source)).edits[0]
-    assert by_rule.layers == CoarseLayers(0.25)
+    assert by_rule.layers == coarse_layers(require_unet(sd1))
     by_range = plan_of(edited(sd1, source, layers={"layers": "range", "first_layer": 2, "last_layer": 12})).edits[0]
-    layers = attention_layers(require_unet(sd1))
-    assert by_range.layers.layers == frozenset(layers[2:13])
+    layers = tuple(attention_layers(require_unet(sd1)))
+    assert by_range.layers == frozenset(layers[2:13])
     ours, theirs = (
         sample(edited(sd1, source, layers=choice), TARGET, NEGATIVE, steps=2)
         for choice in (PAPER, {"layers": "range", "first_layer": 2, "last_layer": 12})

@@ -9,7 +9,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from graft.host.errors import GraftError
 from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.layers import CoarseLayers, Layer
+from graft.host.layers import all_layers, coarse_layers, require_unet
 from graft.host.plan import PLAN_KEY, RUN_KEY, Plan, Stream
 from graft.host.run import carry_out
 from graft.host.sampling import GraftSampler, record
@@ -23,11 +23,6 @@ SOURCE, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
 ALWAYS = Window(1e10, -1.0)
 
 
-class EveryLayer:
-    def includes(self, layer: Layer, tokens: int, cells: int) -> bool:
-        return True
-
-
 def trajectory(model, *, seed: int = 0, batch: int = 1, size: tuple[int, int] = (16, 16), steps: int = STEPS) -> Trajectory:
     """Any latents will do where only their way through the host is looked at."""
     sigmas = schedule(model, steps)
@@ -38,7 +33,7 @@ def trajectory(model, *, seed: int = 0, batch: int = 1, size: tuple[int, int] = 
 def edited(model, source: Trajectory | None = None, *, window: Window = ALWAYS, conditioning: list = SOURCE, strength: float = 1.0):
     """`model` with Free-Prompt-Editing of a source in every coarse layer."""
     stream = Stream(source or trajectory(model), conditioning)
-    return carry_out(model, Plan(edits=(ReplaceSelfAttention(stream, window, CoarseLayers(), strength),)))
+    return carry_out(model, Plan(edits=(ReplaceSelfAttention(stream, window, coarse_layers(require_unet(model)), strength),)))
 
 
 def targets(calls: list[Call]) -> list[Call]:
@@ -91,7 +86,7 @@ def test_two_looks_at_one_noise_level_run_the_stream_once(sd1):
 
 
 def test_streams_of_one_prompt_share_a_batch_and_others_do_not(sd1):
-    window, layers = ALWAYS, CoarseLayers()
+    window, layers = ALWAYS, coarse_layers(require_unet(sd1))
     first, second, third = (trajectory(sd1, seed=seed) for seed in (0, 1, 2))
     streams = (Stream(first, SOURCE), Stream(second, SOURCE), Stream(third, NEGATIVE))
     plan = Plan(edits=tuple(ReplaceSelfAttention(stream, window, layers, 0.5) for stream in streams))
@@ -450,7 +445,7 @@ def test_taps_hold_one_noise_level_of_the_edited_layers_only(sd1):
 
 def test_edits_chain_and_the_later_one_sees_what_the_earlier_made(sd1):
     """Two edits of half strength from one source move three quarters of the way."""
-    source, layers = trajectory(sd1), CoarseLayers()
+    source, layers = trajectory(sd1), coarse_layers(require_unet(sd1))
     stream = Stream(source, SOURCE)
     half = ReplaceSelfAttention(stream, ALWAYS, layers, 0.5)
     twice = carry_out(carry_out(sd1, Plan().with_edit(half)), Plan().with_edit(half).with_edit(half))
@@ -469,7 +464,7 @@ def test_the_same_prompt_replayed_from_its_own_recording_changes_nothing(model, 
     recorded, replay = record(guider, GivenNoise(noise(0)), empty_like(latent), comfy.samplers.sampler_object(sampler), sigmas)
     recorded = recorded["samples"]
     stream = Stream(replay, TARGET)
-    patched = carry_out(model, Plan(edits=(ReplaceSelfAttention(stream, ALWAYS, EveryLayer()),)))
+    patched = carry_out(model, Plan(edits=(ReplaceSelfAttention(stream, ALWAYS, all_layers(require_unet(model))),)))
     again = sample(patched, TARGET, NEGATIVE, cfg=cfg, sampler=sampler, sigmas=sigmas)
     scale = float(recorded.abs().max())
     torch.testing.assert_close(again, recorded, rtol=0, atol=(0 if cfg == 1.0 else 2e-3) * scale)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from graft.host.layers import CoarseLayers
+from graft.host.layers import all_layers, coarse_layers, require_unet
 from graft.host.pictures import psnr
 from graft.host.plan import Plan, Stream
 from graft.host.run import carry_out
@@ -91,7 +91,7 @@ def run(
         edited |= {f"image to image, strength {s:g}": image_to_image(laboratory, sources.pictures, targets.scenes, s) for s in strengths}
         if ablated is not None and task is tasks[0]:
             exact = _invert(laboratory, sources.pictures, iterations=3)
-            quarter = edit(laboratory, trajectories, targets.scenes, ablated, fraction=0.25)
+            quarter = edit(laboratory, trajectories, targets.scenes, ablated, layers=coarse_layers)
             edited[f"window to {ablated:g}, layers of at most a quarter of the cells"] = quarter
             edited[f"window to {ablated:g}, fixed-point inversion"] = edit(laboratory, exact, targets.scenes, ablated)
         rows = [{"method": label} | measure(laboratory, task, sources, targets, pictures) for label, pictures in edited.items()]
@@ -128,15 +128,17 @@ def edit(
     trajectories: list[Trajectory],
     targets: tuple[Scene, ...],
     window_end: float,
-    fraction: float = 1.0,
+    layers=all_layers,
 ) -> Tensor:
-    """Pictures (B, H, W, 3) edited with the window from 0 to `window_end` in layers of at most `fraction` of the latent's cells;
+    """Pictures (B, H, W, 3) edited with the window from 0 to `window_end` in the chosen layers;
     a window to 0 samples the inverted noise without an edit."""
     empty, results, start = laboratory.conditioning([""]), [], 0
     for trajectory in trajectories:
         model = laboratory.model
         if window_end:
-            replaced = ReplaceSelfAttention(Stream(trajectory, empty), Window.of_percent(model, 0.0, window_end), CoarseLayers(fraction))
+            replaced = ReplaceSelfAttention(
+                Stream(trajectory, empty), Window.of_percent(model, 0.0, window_end), layers(require_unet(model))
+            )
             model = carry_out(model, Plan().with_edit(replaced))
         prompts = [prompt_of(scene) for scene in targets[start : start + trajectory.batch]]
         noisiest = laboratory.model.model.process_latent_out(trajectory.latents[0])
