@@ -1,11 +1,17 @@
-"""Edits of self-attention through its inputs: the hidden states that are projected to queries, keys and values.
+"""Edits of self-attention.
 
-Changing inputs leaves the host's fused attention in charge; no attention map is ever built.
+Edits of its inputs change the hidden states that are projected to queries, keys and values and leave the host's fused
+attention in charge. Edits of its output let some queries attend to another picture's keys. No map is ever built.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, lerp
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(query (rows, N, C), key (rows, M, C), value (rows, M, C)) -> (rows, N, C): multi-head attention before its output projection."""
 
 
 def replace_queries_and_keys(
@@ -20,3 +26,28 @@ def replace_queries_and_keys(
     if strength == 1:
         return source, source, value
     return lerp(query, source, strength), lerp(key, source, strength), value
+
+
+def replace_keys_and_values(query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The target keeps its queries and reads the source's content: keys and values from the source.
+
+    Mutual self-attention (Cao et al., MasaCtrl, ICCV 2023, eq. 4). All are (rows, tokens, channels) before projection.
+    """
+    return query, source, source
+
+
+def attend_within(output: Tensor, query: Tensor, key: Tensor, value: Tensor, queries: Tensor, keys: Tensor, attend: Attend) -> Tensor:
+    """Queries inside a region attend to the keys inside another, and to them alone; the others keep `output`.
+
+    `output`, `query` (rows, N, C); `key`, `value` (rows, M, C) of another picture; `queries` (rows, N) and `keys` (rows, M)
+    are bool. SpecRef's SR-attn: out = m_t softmax(Q K_ref^T / sqrt(d) + B) V_ref + (1 - m_t) own, with B = -inf outside
+    the reference's mask, which leaving those keys out is. Only the chosen queries are computed. A row whose `keys` are
+    all False keeps its output.
+    """
+    output = output.clone()
+    for row in range(len(output)):
+        if keys[row].any() and queries[row].any():
+            chosen = queries[row]
+            seen = (part[row : row + 1, keys[row]] for part in (key, value))
+            output[row, chosen] = attend(query[row : row + 1, chosen], *seen)[0]
+    return output

@@ -1,44 +1,78 @@
-"""What Graft's nodes put on a model: one immutable plan of streams, edits and step operators.
+"""What Graft's nodes put on a model: one immutable plan of edits and the streams they look at.
 
-Nodes clone the model and replace the plan on the clone. The plan is read once per sampling run, by `run.py`.
+Nodes clone the model and replace the plan on the clone. The plan is read once per sampling run, by `run.py`, which has
+every edit begin a `RunningEdit`: that one may keep state, and is gone when the run ends.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from torch import Tensor
 
+from ..attention.cross_attention import AttentionMap
 from ..inversion.solvers import Step
 from ..inversion.trajectory import Trajectory
 from .errors import GraftError
-from .layers import Layers
-from .windows import Window
+from .fingerprints import conditioning_fingerprint
+from .layers import Layer
+
+if TYPE_CHECKING:
+    from .run import Run
 
 PLAN_KEY = "graft_plan"
 RUN_KEY = "graft_run"
 
+Pairing = Literal["same level", "as inverted"]
+"""Which latents a stream shows the model at a noise level: those of that level, or those that plain DDIM inversion showed it there."""
+
+Tap = Literal["hidden", "keys_values", "cross"]
+"""What is kept of a stream at a layer: the hidden states that self-attention projects; its keys and values; or the
+queries and keys of cross-attention."""
+
+Hook = Literal["attn1", "attn2", "step"]
+"""What an edit needs beyond changing self-attention's inputs: computing self-attention or cross-attention itself, or a
+turn between steps."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """A trajectory replayed beside the sampling run with its own `conditioning` (ComfyUI's CONDITIONING, one entry)."""
+    """A trajectory replayed beside the sampling run with its own `conditioning` (ComfyUI's CONDITIONING, one entry).
+
+    `name` is the node's input that the trajectory came through. Streams of one trajectory under one prompt are equal, so
+    that edits which look at the same picture share its rows.
+    """
 
     trajectory: Trajectory
     conditioning: list
+    pairing: Pairing = "same level"
+    name: str = "source"
+    identity: tuple = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        prompt = f"{self.name}_conditioning"
         if len(self.conditioning) != 1:
-            raise GraftError(
-                f"source_conditioning: a stream needs one prompt, got {len(self.conditioning)} combined; connect a single encoded prompt"
-            )
+            raise GraftError(f"{prompt}: a stream needs one prompt, got {len(self.conditioning)} combined; connect a single encoded prompt")
         options = self.conditioning[0][1]
         if covers_area(options):
-            raise GraftError("source_conditioning: a stream cannot be limited to an area; connect a prompt without one")
+            raise GraftError(f"{prompt}: a stream cannot be limited to an area; connect a prompt without one")
         if options.get("start_percent", 0) > 0 or options.get("end_percent", 1) < 1:
-            raise GraftError("source_conditioning: a stream runs at every noise level; connect a prompt without a timestep range")
+            raise GraftError(f"{prompt}: a stream runs at every noise level; connect a prompt without a timestep range")
         if "hooks" in options:
-            raise GraftError("source_conditioning: a stream does not run hooks; connect a prompt without them")
+            raise GraftError(f"{prompt}: a stream does not run hooks; connect a prompt without them")
+        same = id(self.trajectory), conditioning_fingerprint(self.conditioning), id(options.get("control")), self.pairing
+        object.__setattr__(self, "identity", same)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stream) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def latents(self, sigma: float) -> Tensor:
+        """(B, C, h, w): what the model is shown at noise level `sigma`."""
+        return self.trajectory.at(sigma) if self.pairing == "same level" else self.trajectory.shown_at(sigma)
 
 
 def covers_area(conditioning: dict) -> bool:
@@ -47,31 +81,75 @@ def covers_area(conditioning: dict) -> bool:
     return "area" in conditioning or bool(conditioning.get("set_area_to_bounds"))
 
 
+@dataclass(frozen=True)
+class Place:
+    """One call of a layer for some of the target's rows: the layer, its token grid, and whether the rows are `guided`
+    (the positive prompt's) or plain (the negative's)."""
+
+    layer: Layer
+    height: int
+    width: int
+    guided: bool = True
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.height, self.width
+
+
 class Edit(Protocol):
-    """A change to the target's self-attention inputs that reads one stream's hidden states."""
+    """A change to a sampling run, as a node configures it. Immutable; the same edit serves any number of runs."""
 
-    stream: Stream
-    window: Window
-    layers: Layers
+    hooks: ClassVar[frozenset[Hook]]
 
-    def attention_inputs(self, query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Hidden states (rows, tokens, channels) that the target's rows project to queries, keys and values, given the
-        `source` stream's at the same layer and noise level."""
+    def begin(self, run: Run) -> RunningEdit:
+        """Its part in one run. Raises `GraftError` for what cannot work, before the model is first called."""
         ...
 
 
-class StepOperator(Protocol):
-    """A change to the target's latent between two steps of a Graft Sampler, which may read `streams`."""
+class RunningEdit:
+    """An edit during one run. What it does not override, it leaves alone.
 
-    streams: tuple[Stream, ...]
+    `sigma` is the noise level of the denoise call, `place` a layer of the target's. Streams have run when the target's
+    methods are called: their taps are read with `run.tapped`.
+    """
 
-    def after_step(self, x: Tensor, step: Step, streams: StreamLatents) -> Tensor: ...
+    streams: tuple[Stream, ...] = ()
+    """Every stream it may look at in this run."""
 
+    def active_at(self, sigma: float) -> bool:
+        """Whether it changes or watches attention at this noise level."""
+        return False
 
-class StreamLatents(Protocol):
-    def latents(self, stream: Stream, sigma: Tensor) -> Tensor:
-        """(B, C, h, w): where a stream is at a noise level, on the run's device."""
-        ...
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        """The streams that have to run at this noise level."""
+        return ()
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        """Whether this tap of a stream has to be kept."""
+        return False
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The hidden states (rows, N, C) that are projected to self-attention's queries, keys and values."""
+        return query, key, value
+
+    def computes(self, place: Place) -> bool:
+        """Whether it computes self-attention here. Other edits leave the layer's inputs plain then."""
+        return False
+
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, output: Tensor, attend) -> Tensor:
+        """Self-attention's output (rows, N, C) before its projection, given the plain `output`."""
+        return output
+
+    def cross_attention(self, place: Place, attention: AttentionMap) -> AttentionMap:
+        """The target's cross-attention map."""
+        return attention
+
+    def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:
+        """Is shown the cross-attention map of a stream, or, after all edits, of the target's guided rows (None)."""
+
+    def after_step(self, x: Tensor, step: Step) -> Tensor:
+        """The target's latent (B, C, h, w) to go on with after a step of the Graft Sampler."""
+        return x
 
 
 @dataclass(frozen=True)
@@ -79,18 +157,13 @@ class Plan:
     """Everything Graft will do in a run on this model, in the order in which the nodes were chained."""
 
     edits: tuple[Edit, ...] = ()
-    step_operators: tuple[StepOperator, ...] = ()
 
     @property
-    def streams(self) -> tuple[Stream, ...]:
-        of_operators = (stream for operator in self.step_operators for stream in operator.streams)
-        return tuple(dict.fromkeys([*(edit.stream for edit in self.edits), *of_operators]))
+    def hooks(self) -> frozenset[Hook]:
+        return frozenset().union(*(edit.hooks for edit in self.edits))
 
     def with_edit(self, edit: Edit) -> Plan:
         return replace(self, edits=(*self.edits, edit))
-
-    def with_step_operator(self, operator: StepOperator) -> Plan:
-        return replace(self, step_operators=(*self.step_operators, operator))
 
 
 def plan_of(model) -> Plan:

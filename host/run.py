@@ -1,6 +1,6 @@
 """The stream engine: runs a model's plan beside one sampling run.
 
-Each denoise call is two passes, both batched by ComfyUI itself: first the streams (their hidden states are tapped),
+Each denoise call is two passes, both batched by ComfyUI itself: first the streams (what edits read of them is tapped),
 then the target (its edits read the taps). State lives in one `Run` per sampling run, made in an OUTER_SAMPLE wrapper
 and dropped when the run ends, fails or is interrupted.
 """
@@ -8,22 +8,32 @@ and dropped when the run ends, fails or is interrupted.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sized
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import comfy.model_patcher
 import comfy.sampler_helpers
-import comfy.samplers
 import torch
+from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..attention.cross_attention import AttentionMap, Term
+from ..attention.words import Prompt
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint, require_made_with
-from .layers import Layer
-from .plan import PLAN_KEY, RUN_KEY, Edit, Plan, Stream, covers_area
+from .layers import Layer, attention_layers, require_unet
+from .plan import PLAN_KEY, RUN_KEY, Place, Plan, RunningEdit, Stream, Tap, covers_area
+from .prompts import prompts_of
 from .sampling import GraftSampler
+from .streams import batches, encoded
 
 GUIDED = ("positive", "middle")
-"""Names under which guiders keep the conditionings that edits apply to; the negative's rows stay plain."""
+"""Names under which guiders keep the conditionings that edits apply to."""
+
+PLAIN = "negative"
+"""The name of the conditioning whose rows stay plain, unless an edit says otherwise."""
 
 ABOVE = 1.2
 """A run may start this much noisier than a trajectory, whose first step is extended so far: schedulers differ by less."""
@@ -40,6 +50,9 @@ def carry_out(model, plan: Plan):
         clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, PLAN_KEY, _sampler_sample)
         clone.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, PLAN_KEY, _calc_cond_batch)
         clone.set_model_attn1_patch(_attention_inputs)
+    for hook, compute in (("attn1", Run.self_attention), ("attn2", Run.cross_attention)):
+        if hook in plan.hooks:
+            _compute_with(clone, hook, compute)
     return clone
 
 
@@ -47,18 +60,29 @@ class Run:
     """One sampling run of a plan."""
 
     def __init__(self, plan: Plan, guider, sigmas: Tensor, shape: torch.Size) -> None:
-        self.plan, self.guider = plan, guider
-        self.conditionings: dict[Stream, list[dict]] = {}
-        self.taps: dict[tuple[Stream, Layer], Tensor] = {}
+        self.guider, self.sigmas, self.shape = guider, sigmas, shape
+        self.model = guider.model_patcher
+        self.sigma = 0.0
+        self.edits: tuple[RunningEdit, ...] = ()
+        self.streams: tuple[Stream, ...] = ()
+        self.conditionings: dict[Stream, dict] = {}
+        self.taps: dict[tuple[Tap, Stream, Layer], tuple[Tensor, ...]] = {}
+        self.denoised: dict[Stream, Tensor] = {}
         self.tapped_at: float | None = None
         self.writing: tuple[Stream, ...] = ()
-        self.active: tuple[Edit, ...] = ()
+        self.active: tuple[RunningEdit, ...] = ()
         self.guided: frozenset[int] = frozenset()
+        self.plain: frozenset[int] = frozenset()
+        self._negatives: set[Stream] = set()
         self._noted: set[str] = set()
-        self._check(float(sigmas[0]), shape)
+        self._check_host(plan)
+        self.edits = tuple(edit.begin(self) for edit in plan.edits)
+        self.streams = tuple(dict.fromkeys(stream for edit in self.edits for stream in edit.streams))
+        for stream in self.streams:
+            self._check_stream(stream, float(sigmas[0]))
 
-    def _check(self, first: float, shape: torch.Size) -> None:
-        if self.guider.model_patcher.get_additional_models_with_key("multigpu"):
+    def _check_host(self, plan: Plan) -> None:
+        if self.model.get_additional_models_with_key("multigpu"):
             raise GraftError("model: Graft's edits do not run on several GPUs at once; remove the multi-GPU node")
         if "context_handler" in self.guider.model_options:
             raise GraftError("model: Graft's edits do not run in context windows; remove the Context Windows node")
@@ -68,29 +92,77 @@ class Run:
                 raise GraftError(
                     f"{name}: Graft's edits cover the whole picture; remove the area from the prompt or use a mask without bounds instead"
                 )
-        for stream in self.plan.streams:
-            self._check_stream(stream, first, shape)
+        replacements = self.model.model_options["transformer_options"].get("patches_replace", {})
+        for hook in plan.hooks & {"attn1", "attn2"}:
+            for layer in attention_layers(require_unet(self.model)):
+                if not isinstance(replacements.get(hook, {}).get(_key(layer)), Replacement):
+                    raise GraftError(
+                        f"model: a node after Graft's replaces the attention that Graft edits ({hook} of {layer.block} {layer.number}); "
+                        "put that node before Graft's"
+                    )
 
-    def _check_stream(self, stream: Stream, first: float, shape: torch.Size) -> None:
-        trajectory = stream.trajectory
-        require_made_with(self.guider.model_patcher, trajectory, "source")
-        if trajectory.latents.shape[2:] != shape[1:]:
+    def _check_stream(self, stream: Stream, first: float) -> None:
+        trajectory, name = stream.trajectory, stream.name
+        require_made_with(self.model, trajectory, name)
+        if trajectory.latents.shape[2:] != self.shape[1:]:
             raise GraftError(
-                f"source: its latents are {tuple(trajectory.latents.shape[2:])} (channels, height, width), "
-                f"the sampled latent is {tuple(shape[1:])}; invert a picture of the size you sample"
+                f"{name}: its latents are {tuple(trajectory.latents.shape[2:])} (channels, height, width), "
+                f"the sampled latent is {tuple(self.shape[1:])}; invert a picture of the size you sample"
             )
-        if trajectory.batch not in (1, shape[0]):
+        if trajectory.batch not in (1, self.shape[0]):
             raise GraftError(
-                f"source: it holds {trajectory.batch} pictures, the sampled batch {shape[0]}; they must agree, or the source hold one"
+                f"{name}: it holds {trajectory.batch} pictures, the sampled batch {self.shape[0]}; they must agree, or the {name} hold one"
             )
         highest = float(trajectory.sigmas[0])
-        if first > ABOVE * highest and any(edit.stream is stream and first in edit.window for edit in self.plan.edits):
+        if first > ABOVE * highest and any(stream in edit.streams_at(first) for edit in self.edits):
             raise GraftError(
-                f"sigmas: sampling starts at noise level {first:.4g}, the source's trajectory at {highest:.4g}; "
+                f"sigmas: sampling starts at noise level {first:.4g}, the {name}'s trajectory at {highest:.4g}; "
                 "use the same schedule for both, or Start From Trajectory"
             )
-        if trajectory.conditioning != conditioning_fingerprint(stream.conditioning):
-            self.note("source_conditioning is not the prompt the source was made with; the source is replayed under another prompt")
+        if stream not in self._negatives and trajectory.conditioning != conditioning_fingerprint(stream.conditioning):
+            self.note(f"{name}_conditioning is not the prompt the {name} was made with; the {name} is replayed under another prompt")
+
+    # What edits ask about the run when they begin.
+
+    @property
+    def steps(self) -> int:
+        return len(self.sigmas) - 1
+
+    @property
+    def guidance(self) -> float:
+        """The guider's scale, 1 where it compares with no negative. Raises `GraftError` for guiders that mix more than two prompts."""
+        if PLAIN not in self.guider.conds:
+            return 1.0
+        if set(self.guider.conds) - {"positive", PLAIN}:
+            raise GraftError(f"guider: it mixes {', '.join(self.guider.conds)}; connect a CFG Guider")
+        return float(self.guider.cfg)
+
+    def prompts(self, why: str) -> tuple[Prompt, ...]:
+        """The words of the one positive prompt, for all rows or per row. Raises `GraftError` if there are several prompts,
+        or one that carries no words; `why` says what needs them."""
+        entries = [entry for name in GUIDED for entry in self.guider.conds.get(name, ())]
+        if len(entries) != 1:
+            raise GraftError(f"positive: {why} needs one prompt, got {len(entries)} combined; connect a single encoded prompt")
+        prompts = prompts_of(entries[0]["cross_attn"].shape[1], entries[0], "positive")
+        self.require_batch("positive", prompts)
+        return prompts
+
+    def require_batch(self, name: str, values: Sized | None) -> None:
+        """Raises `GraftError` unless what came through the input `name` is one for all pictures, or one for each."""
+        if values is not None and len(values) not in (1, self.shape[0]):
+            raise GraftError(
+                f"{name}: it holds {len(values)}, the sampled batch {self.shape[0]} pictures; they must agree, or {name} hold one"
+            )
+
+    def negative_of(self, stream: Stream) -> Stream | None:
+        """The same pictures under the run's negative prompt; None in a run without one."""
+        entries = self.guider.conds.get(PLAIN)
+        if entries is None:
+            return None
+        conditioning = [(entry["cross_attn"], {k: v for k, v in entry.items() if k not in ("model_conds", "uuid")}) for entry in entries]
+        negative = Stream(stream.trajectory, conditioning, stream.pairing, stream.name)
+        self._negatives.add(negative)
+        return negative
 
     def note(self, message: str) -> None:
         """Logs once per run what is approximated or skipped."""
@@ -98,59 +170,73 @@ class Run:
             self._noted.add(message)
             logger.warning("Graft: %s", message)
 
-    def latents(self, stream: Stream, sigma: Tensor) -> Tensor:
-        if stream.trajectory.nearest(float(sigma)) is None:
+    # The write pass.
+
+    def latents(self, stream: Stream, sigma: float, device) -> Tensor:
+        if stream.trajectory.nearest(sigma) is None:
             self.note("the sampler asks for noise levels that the trajectory has no latents at; they are interpolated")
-        return stream.trajectory.at(float(sigma)).to(sigma.device)
+        return stream.latents(sigma).to(device)
 
-    def tap_streams(self, executor, model, x: Tensor, timestep: Tensor, model_options: dict) -> None:
-        """The write pass: runs every stream that an active edit reads, those with one conditioning in one batch.
+    def run_streams(self, executor, model, x: Tensor, timestep: Tensor, model_options: dict) -> None:
+        """Runs every stream that an active edit looks at, in as few batches as they fit in.
 
-        Streams do not depend on the target, so a second call at the same noise level reuses the taps.
+        Streams do not depend on the target, so a second call at the same noise level runs none again.
         """
-        sigma = float(timestep[0])
-        if self.tapped_at == sigma:
-            return
-        self.drop_taps()
-        groups: dict[int, list[Stream]] = {}
-        for stream in dict.fromkeys(edit.stream for edit in self.active):
-            groups.setdefault(id(stream.conditioning), []).append(stream)
-        for group in groups.values():
-            self.writing = tuple(group)
+        if self.tapped_at != self.sigma:
+            self.drop_taps()
+        wanted = dict.fromkeys(stream for edit in self.active for stream in edit.streams_at(self.sigma))
+        missing = [stream for stream in wanted if stream not in self.denoised]
+        self.tapped_at = self.sigma
+        for members, conditioning in batches(missing, self.conditionings):
+            self.writing = tuple(members)
             try:
-                rows = torch.cat([self.latents(stream, timestep[0]).to(x) for stream in self.writing])
-                executor(model, [self.conditionings[self.writing[0]]], rows, timestep[:1].expand(len(rows)), model_options)
+                rows = torch.cat([self.latents(stream, self.sigma, x.device).to(x) for stream in members])
+                (denoised,) = executor(model, [[conditioning]], rows, timestep[:1].expand(len(rows)), model_options)
             finally:
                 self.writing = ()
-        self.tapped_at = sigma
+            self.denoised |= zip(members, denoised.split([stream.trajectory.batch for stream in members]), strict=True)
 
     def drop_taps(self) -> None:
         self.taps.clear()
+        self.denoised.clear()
         self.tapped_at = None
 
-    def tap(self, layer: Layer, hidden: Tensor) -> None:
+    def _tap(self, tap: Tap, layer: Layer, *tensors: Tensor) -> None:
         """Keeps the rows of the streams being written, where an active edit will read them."""
-        start = 0
-        for stream in self.writing:
-            rows = slice(start, start + stream.trajectory.batch)
-            start = rows.stop
-            if any(edit.stream is stream and layer in edit.layers for edit in self.active):
-                self.taps[stream, layer] = hidden[rows].clone()
+        for stream, rows in self._written():
+            if any(edit.reads(tap, stream, layer) for edit in self.active):
+                self.taps[tap, stream, layer] = tuple(tensor[rows].clone() for tensor in tensors)
 
-    def edit(self, layer: Layer, inputs: tuple[Tensor, Tensor, Tensor], order: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Applies the active edits to the guided chunks. `order` is ComfyUI's `cond_or_uncond`: chunk o holds the rows of
-        conditioning order[o], in whatever order and split the host chose."""
-        edits = [edit for edit in self.active if layer in edit.layers]
-        chunks = [chunk for chunk, conditioning in enumerate(order) if conditioning in self.guided]
-        if not edits or not chunks:
+    def _written(self) -> list[tuple[Stream, slice]]:
+        starts = accumulate((stream.trajectory.batch for stream in self.writing), initial=0)
+        return [(stream, slice(*ends)) for stream, ends in zip(self.writing, pairwise(starts), strict=True)]
+
+    def tapped(self, tap: Tap, stream: Stream, layer: Layer, rows: int) -> tuple[Tensor, ...]:
+        """What was kept of a stream at this noise level, for as many target rows."""
+        return tuple(tensor.expand(rows, -1, -1) for tensor in self.taps[tap, stream, layer])
+
+    # Attention, in both passes. `order` is ComfyUI's `cond_or_uncond`: chunk o holds the rows of conditioning order[o],
+    # in whatever order and split the host chose.
+
+    def _chunks(self, options: dict, count: int) -> list[tuple[slice, Place | None]]:
+        """The target's rows, chunk by chunk; without a place those that no edit may touch."""
+        order, layer = options["cond_or_uncond"], Layer.of(options)
+        size, grid = count // len(order), options["activations_shape"][-2:]
+        places = [Place(layer, *grid, which in self.guided) if which in self.guided | self.plain else None for which in order]
+        return [(slice(chunk * size, (chunk + 1) * size), place) for chunk, place in enumerate(places)]
+
+    def attention_inputs(self, inputs: tuple[Tensor, Tensor, Tensor], options: dict) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden states (rows, tokens, channels) before their projections to queries, keys and values."""
+        if self.writing:
+            self._tap("hidden", Layer.of(options), inputs[0])
             return inputs
-        size = len(inputs[0]) // len(order)
         edited = list(inputs)
-        for chunk in chunks:
-            rows = slice(chunk * size, (chunk + 1) * size)
+        for rows, place in self._chunks(options, len(inputs[0])):
+            if place is None or any(edit.computes(place) for edit in self.active):
+                continue
             before = after = tuple(tensor[rows] for tensor in inputs)
-            for edit in edits:
-                after = edit.attention_inputs(*after, self.taps[edit.stream, layer].expand(size, -1, -1))
+            for edit in self.active:
+                after = edit.attention_inputs(place, *after)
             for index, (old, new) in enumerate(zip(before, after, strict=True)):
                 if new is not old:
                     if edited[index] is inputs[index]:
@@ -158,24 +244,139 @@ class Run:
                     edited[index][rows] = new
         return tuple(edited)
 
+    def self_attention(self, attention: Attention) -> Tensor:
+        query, key, value = attention.inputs
+        output = attention.plain()
+        if self.writing:
+            self._tap("keys_values", Layer.of(attention.options), key, value)
+            return output
+        chunks = []
+        for rows, place in self._chunks(attention.options, len(query)):
+            changed = output[rows]
+            for edit in self.active:
+                if place is not None and edit.computes(place):
+                    changed = edit.self_attention(place, query[rows], key[rows], value[rows], changed, attention.attend)
+            chunks.append(changed)
+        return torch.cat(chunks)
+
+    def cross_attention(self, attention: Attention) -> Tensor:
+        query, key, value = attention.inputs
+        options, heads = attention.options, attention.options["n_heads"]
+        if self.writing:
+            layer = Layer.of(options)
+            self._tap("cross", layer, query, key)
+            place = Place(layer, *options["activations_shape"][-2:])
+            for stream, rows in self._written():
+                own = AttentionMap((Term(query[rows], key[rows]),), heads)
+                for edit in self.active:
+                    edit.watch(place, own, stream)
+            return attention.plain()
+        # The host repeats a prompt to the length of a longer one; once is enough.
+        once = slice(0, self.guided_tokens)
+        edited = []
+        for rows, place in self._chunks(options, len(query)):
+            if place is None or not place.guided:
+                continue
+            plain = changed = AttentionMap((Term(query[rows], key[rows, once]),), heads)
+            for edit in self.active:
+                changed = edit.cross_attention(place, changed)
+            for edit in self.active:
+                edit.watch(place, changed, None)
+            if changed is not plain:
+                edited.append((rows, changed.apply(value[rows, once], attention.attend)))
+        return attention.plain_but(edited)
+
+    @property
+    def guided_tokens(self) -> int | None:
+        """Length of the positive prompt's text states, which the host repeats to the length of the negative's; None if there
+        are several."""
+        lengths = {entry["cross_attn"].shape[1] for name in GUIDED for entry in self.guider.conds.get(name, ())}
+        return lengths.pop() if len(lengths) == 1 else None
+
     def after_step(self, x: Tensor, step) -> Tensor:
-        for operator in self.plan.step_operators:
-            x = operator.after_step(x, step, self)
+        for edit in self.edits:
+            x = edit.after_step(x, step)
         return x
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention layer at work: projected queries, keys and values (rows, tokens, channels) and the host's options."""
+
+    inputs: tuple[Tensor, Tensor, Tensor]
+    options: dict
+    before: object | None
+
+    def plain(self) -> Tensor:
+        """What would be computed without Graft."""
+        return self.attend(*self.inputs) if self.before is None else self.before(*self.inputs, self.options)
+
+    def plain_but(self, edited: list[tuple[slice, Tensor]]) -> Tensor:
+        """What would be computed without Graft, with other output for some rows. Those are not computed twice, unless
+        another node's replacement has to be shown all of them."""
+        if not edited:
+            return self.plain()
+        if self.before is not None:
+            output = self.plain().clone()
+            for rows, changed in edited:
+                output[rows] = changed
+            return output
+        parts, start = [], 0
+        for rows, changed in edited:
+            if start < rows.start:
+                parts.append(self.attend(*(part[start : rows.start] for part in self.inputs)))
+            parts.append(changed)
+            start = rows.stop
+        if start < len(self.inputs[0]):
+            parts.append(self.attend(*(part[start:] for part in self.inputs)))
+        return torch.cat(parts)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """The host's own attention."""
+        options = self.options
+        return optimized_attention(
+            query, key, value, options["n_heads"], attn_precision=options["attn_precision"], transformer_options=options
+        )
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """An attn1 or attn2 replacement that hands the layer to the run, and to what was there `before` outside of runs."""
+
+    compute: object
+    before: object | None
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
+        attention = Attention((query, key, value), options, self.before)
+        run: Run | None = options.get(RUN_KEY)
+        return attention.plain() if run is None or not run.active else self.compute(run, attention)
+
+
+def _key(layer: Layer) -> tuple[str, int, int]:
+    return layer.block, layer.number, layer.index
+
+
+def _compute_with(clone, hook: str, compute) -> None:
+    """Has Graft compute this attention in every layer of `clone`, around what other nodes put there before."""
+    for layer in attention_layers(require_unet(clone)):
+        present = clone.model_options["transformer_options"].get("patches_replace", {}).get(hook, {})
+        before = present.get(_key(layer), present.get(_key(layer)[:2]))
+        if not isinstance(before, Replacement):
+            clone.set_model_patch_replace(Replacement(compute, before), hook, *_key(layer))
 
 
 def _outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
     guider = executor.class_obj
     plan: Plan = guider.model_options["transformer_options"][PLAN_KEY]
-    if plan.step_operators and not isinstance(sampler, GraftSampler):
-        names = ", ".join(sorted({type(operator).__name__ for operator in plan.step_operators}))
+    if "step" in plan.hooks and not isinstance(sampler, GraftSampler):
+        names = ", ".join(sorted({type(edit).__name__ for edit in plan.edits if "step" in edit.hooks}))
         raise GraftError(f"sampler: {names} works between steps, which only the Graft Sampler node lets it do; connect Graft Sampler")
     run = Run(plan, guider, sigmas, latent_image.shape)
     before = guider.model_options
     guider.model_options = comfy.model_patcher.create_model_options_clone(before)
     guider.model_options["transformer_options"][RUN_KEY] = run
     # Listed among the guider's conditionings while models are loaded, so that a stream's own ControlNet is loaded too.
-    listed = {f"graft {number}": stream for number, stream in enumerate(plan.streams)}
+    listed = {f"graft {number}": stream for number, stream in enumerate(run.streams)}
     guider.conds.update({name: comfy.sampler_helpers.convert_cond(stream.conditioning) for name, stream in listed.items()})
     try:
         return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
@@ -185,17 +386,10 @@ def _outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwarg
 
 
 def _sampler_sample(executor, guider, sigmas, extra_args, callback, noise, latent_image=None, *args, **kwargs):
-    """Encodes the streams' conditionings apart from the target's, which would lend them its areas and ControlNets."""
     run: Run = extra_args["model_options"]["transformer_options"][RUN_KEY]
-    for number, stream in enumerate(run.plan.streams):
+    for number, stream in enumerate(run.streams):
         guider.conds.pop(f"graft {number}", None)
-        conditioning = {"stream": comfy.sampler_helpers.convert_cond(stream.conditioning)}
-        batch = slice(0, stream.trajectory.batch)
-        image = None if latent_image is None else latent_image[batch]
-        encoded = comfy.samplers.process_conds(
-            guider.inner_model, noise[batch], conditioning, noise.device, image, None, extra_args.get("seed")
-        )
-        run.conditionings[stream] = encoded["stream"]
+        run.conditionings[stream] = encoded(guider, stream, noise, latent_image, extra_args.get("seed"))
     return executor(guider, sigmas, extra_args, callback, noise, latent_image, *args, **kwargs)
 
 
@@ -203,27 +397,25 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
     run: Run | None = model_options["transformer_options"].get(RUN_KEY)
     if run is None:
         return executor(model, conds, x, timestep, model_options)
-    sigma = float(timestep[0])
-    run.active = tuple(edit for edit in run.plan.edits if sigma in edit.window)
-    guided = [run.guider.conds[name] for name in GUIDED if name in run.guider.conds]
-    run.guided = frozenset(index for index, cond in enumerate(conds) if any(cond is one for one in guided))
+    known = {name: run.guider.conds[name] for name in (*GUIDED, PLAIN) if name in run.guider.conds}
+    names = [next((name for name, one in known.items() if one is cond), None) for cond in conds]
+    run.guided = frozenset(index for index, name in enumerate(names) if name in GUIDED)
+    run.plain = frozenset(index for index, name in enumerate(names) if name == PLAIN)
+    run.sigma = float(timestep[0])
+    run.active = tuple(edit for edit in run.edits if edit.active_at(run.sigma))
     try:
         if not run.active:
             run.drop_taps()
-        elif run.guided:
-            run.tap_streams(executor, model, x, timestep, model_options)
+        elif run.guided or run.plain:
+            run.run_streams(executor, model, x, timestep, model_options)
         return executor(model, conds, x, timestep, model_options)
     finally:
         run.active = ()
 
 
 def _attention_inputs(query: Tensor, key: Tensor, value: Tensor, options: dict):
-    """The attn1_patch: hidden states (rows, tokens, channels) before their projections."""
+    """The attn1_patch."""
     run: Run | None = options.get(RUN_KEY)
     if run is None or not run.active:
         return query, key, value
-    layer = Layer.of(options)
-    if run.writing:
-        run.tap(layer, query)
-        return query, key, value
-    return run.edit(layer, (query, key, value), options["cond_or_uncond"])
+    return run.attention_inputs((query, key, value), options)

@@ -154,8 +154,28 @@ def _sample_unguided(model, conditioning: list, latent: Tensor, sampler, sigmas:
     return guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
 
 
+def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
+    """A generation as SamplerCustomAdvanced runs it; returns its LATENT."""
+    require_descending(sigmas)
+    latent = latent.copy()
+    sizes = latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
+    latent["samples"] = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent["samples"], *sizes)
+    samples = guider.sample(
+        noise.generate_noise(latent),
+        latent["samples"],
+        sampler,
+        sigmas,
+        denoise_mask=latent.get("noise_mask"),
+        callback=latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=noise.seed,
+    )
+    latent["samples"] = samples.to(comfy.model_management.intermediate_device())
+    return latent
+
+
 def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, Trajectory]:
-    """Runs a generation as SamplerCustomAdvanced does; returns its LATENT and the trajectory of what the model was shown.
+    """Runs a generation; returns its LATENT and the trajectory of what the model was shown.
 
     Every noise level the sampler asks about is kept, the last look where it asks twice.
     """
@@ -166,9 +186,6 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, 
     require_added_noise(guider.model_patcher)
     require_descending(sigmas)
     require_unedited(guider.model_patcher)
-    latent = latent.copy()
-    sizes = latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
-    latent["samples"] = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent["samples"], *sizes)
     seen: dict[float, Tensor] = {}
 
     def keep_latents(executor, x, timestep, *args, **kwargs):
@@ -182,22 +199,10 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, 
         WrappersMP.PREDICT_NOISE, RECORD_KEY, keep_latents, guider.model_options, is_model_options=True
     )
     try:
-        callback = latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1)
-        disable = not comfy.utils.PROGRESS_BAR_ENABLED
-        samples = guider.sample(
-            noise.generate_noise(latent),
-            latent["samples"],
-            sampler,
-            sigmas,
-            denoise_mask=latent.get("noise_mask"),
-            callback=callback,
-            disable_pbar=disable,
-            seed=noise.seed,
-        )
+        latent = generate(guider, noise, latent, sampler, sigmas)
     finally:
         guider.model_options = before
-    last = float(sigmas[-1])
-    seen[last] = guider.model_patcher.model.process_latent_in(samples).cpu()
+    seen[float(sigmas[-1])] = guider.model_patcher.model.process_latent_in(latent["samples"]).cpu()
     levels = sorted(seen, reverse=True)
     positive = guider.original_conds["positive"]
     trajectory = Trajectory(
@@ -207,5 +212,4 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, 
         model=model_fingerprint(guider.model_patcher),
         conditioning=conditioning_fingerprint([(entry.get("cross_attn"), entry) for entry in positive]),
     )
-    latent["samples"] = samples.to(comfy.model_management.intermediate_device())
     return latent, trajectory

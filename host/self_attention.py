@@ -1,25 +1,133 @@
-"""The edits that work on self-attention's inputs, as the stream engine runs them."""
+"""The edits of self-attention, as the stream engine runs them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from ..attention.self_attention import replace_queries_and_keys
-from .layers import Layers
-from .plan import Stream
+from ..attention.masks import token_mask
+from ..attention.self_attention import attend_within, replace_keys_and_values, replace_queries_and_keys
+from .layers import Layer, Layers
+from .plan import Hook, Place, RunningEdit, Stream, Tap
 from .windows import Window
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 @dataclass(frozen=True, eq=False)
 class ReplaceSelfAttention:
-    """Free-Prompt-Editing: the target attends with the source stream's self-attention maps."""
+    """Free-Prompt-Editing, and Prompt-to-Prompt's control of self-attention: the target attends with the source stream's
+    self-attention maps."""
+
+    hooks: ClassVar[frozenset[Hook]] = frozenset()
 
     stream: Stream
     window: Window
     layers: Layers
     strength: float = 1.0
 
-    def attention_inputs(self, query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return replace_queries_and_keys(query, key, value, source, self.strength)
+    def begin(self, run: Run) -> RunningEdit:
+        return RunningReplaceSelfAttention(self, run)
+
+
+class RunningReplaceSelfAttention(RunningEdit):
+    def __init__(self, edit: ReplaceSelfAttention, run: Run) -> None:
+        self.edit, self.run, self.streams = edit, run, (edit.stream,)
+
+    def active_at(self, sigma: float) -> bool:
+        return sigma in self.edit.window
+
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        return self.streams if sigma in self.edit.window else ()
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        return tap == "hidden" and stream == self.edit.stream and layer in self.edit.layers
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if not place.guided or place.layer not in self.edit.layers:
+            return query, key, value
+        (source,) = self.run.tapped("hidden", self.edit.stream, place.layer, len(query))
+        return replace_queries_and_keys(query, key, value, source, self.edit.strength)
+
+
+@dataclass(frozen=True, eq=False)
+class ReplaceKeysAndValues:
+    """MasaCtrl: the target keeps its queries and reads the source's keys and values, its positive rows those of the
+    source under its own prompt, its negative rows those of the source under the negative prompt.
+
+    With masks (B or 1, H, W) of the object in the source and in the target, object reads object and background reads background.
+    """
+
+    stream: Stream
+    window: Window
+    layers: Layers
+    source_mask: Tensor | None = None
+    target_mask: Tensor | None = None
+
+    @property
+    def hooks(self) -> frozenset[Hook]:
+        return frozenset({"attn1"}) if self.masked else frozenset()
+
+    @property
+    def masked(self) -> bool:
+        return self.source_mask is not None and self.target_mask is not None
+
+    def begin(self, run: Run) -> RunningEdit:
+        run.require_batch("source_mask", self.source_mask)
+        run.require_batch("target_mask", self.target_mask)
+        return (RunningMaskedKeysAndValues if self.masked else RunningReplaceKeysAndValues)(self, run)
+
+
+class RunningReplaceKeysAndValues(RunningEdit):
+    tap: ClassVar[Tap] = "hidden"
+
+    def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
+        self.edit, self.run = edit, run
+        self.negative = run.negative_of(edit.stream)
+        self.streams = tuple(stream for stream in (edit.stream, self.negative) if stream is not None)
+
+    def active_at(self, sigma: float) -> bool:
+        return sigma in self.edit.window
+
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        if sigma not in self.edit.window:
+            return ()
+        # At guidance 1 the host leaves out the negative's rows.
+        return self.streams if self.run.plain else (self.edit.stream,)
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        return tap == self.tap and stream in self.streams and layer in self.edit.layers
+
+    def source(self, place: Place, rows: int) -> tuple[Tensor, ...]:
+        stream = self.edit.stream if place.guided else self.negative
+        return self.run.tapped(self.tap, stream, place.layer, rows)
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if place.layer not in self.edit.layers:
+            return query, key, value
+        return replace_keys_and_values(query, key, value, *self.source(place, len(query)))
+
+
+class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
+    tap: ClassVar[Tap] = "keys_values"
+
+    def computes(self, place: Place) -> bool:
+        return place.layer in self.edit.layers
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return query, key, value
+
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, output: Tensor, attend) -> Tensor:
+        rows = len(query)
+        source = self.source(place, rows)
+        inside, keys = (
+            token_mask(mask.to(query.device), place.grid, 0.5, "nearest").flatten(1).expand(rows, -1)
+            for mask in (self.edit.target_mask, self.edit.source_mask)
+        )
+        if not keys.any(dim=1).all() or keys.all(dim=1).any():
+            self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
+        output = attend_within(output, query, *source, inside, keys, attend)
+        return attend_within(output, query, *source, ~inside, ~keys, attend)

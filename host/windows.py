@@ -35,3 +35,10 @@ class Window:
         if start == end:
             return Window(0.0, 0.0)
         return Window(float(sampling.percent_to_sigma(start)), float(sampling.percent_to_sigma(end)))
+
+    @staticmethod
+    def of_steps(model, start: float, end: float, steps: int) -> Window:
+        """Prompt-to-Prompt's count for cross-attention (`get_time_words_attention_alpha`), whose table has a row more than
+        there are steps: steps int(start * (S + 1)) up to, not including, int(end * (S + 1))."""
+        first, last = (min(steps, int(percent * (steps + 1))) / steps for percent in (start, end))
+        return Window.of_percent(model, first, last)

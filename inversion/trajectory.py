@@ -81,6 +81,13 @@ class Trajectory:
         high, low = float(self.sigmas[above]), float(self.sigmas[above + 1])
         return torch.lerp(self.latents[above + 1], self.latents[above], (sigma - low) / (high - low))
 
+    def shown_at(self, sigma: float) -> Tensor:
+        """(B, C, h, w): the latents that plain DDIM inversion showed the model at noise level `sigma` when it made this
+        trajectory: those of the next lower stored level, rescaled to `sigma` ("latent of c, label of t")."""
+        below = self.sigmas < sigma * (1 - SAME_LEVEL)
+        index = int(below.float().argmax()) if bool(below.any()) else self.steps
+        return self.scaled_to_picture(index) * (1 + sigma**2) ** 0.5
+
     def save(self, path: Path) -> None:
         """Writes a safetensors file; the file appears whole or not at all."""
         metadata = {"format": FORMAT, "version": VERSION, "solver": self.solver, "model": self.model, "conditioning": self.conditioning}

@@ -2,9 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import attention, inversion, miniature, sampling
+from . import cross_attention, inspection, inversion, latents, miniature, prompts, sampling, self_attention
 
 
 class GraftExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*inversion.NODES, *sampling.NODES, *attention.NODES, *miniature.NODES]
+        families = (prompts, inversion, sampling, self_attention, cross_attention, latents, inspection, miniature)
+        return [node for family in families for node in family.NODES]

@@ -1,17 +1,65 @@
 """Link types and inputs that several families share."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 from comfy_api.latest import io
+
+from ..host.errors import GraftError
+from ..host.layers import Layers, all_layers, layer_range, layers_at
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
 SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m"}
 """Names of the solvers in the UI."""
 
+MAP_LEVELS = {"quarter (paper)": 2, "half": 1, "full": 0}
+"""Grids of the attention maps in which words are looked for, as parts of the latent's side: how often it is halved."""
 
-def window_inputs(end: float) -> list:
+
+def window_inputs(end: float, start: float = 0.0) -> list:
     """Start and end percent of an edit, as ComfyUI counts them."""
     tip = "0 is the noisiest step, 1 the finished picture."
     return [
-        io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.01, tooltip=f"When the edit starts. {tip}", advanced=True),
+        io.Float.Input("start_percent", default=start, min=0.0, max=1.0, step=0.01, tooltip=f"When the edit starts. {tip}", advanced=True),
         io.Float.Input("end_percent", default=end, min=0.0, max=1.0, step=0.01, tooltip=f"When the edit stops. {tip}"),
     ]
+
+
+def layers_input(first: int, last: int, tooltip: str) -> io.DynamicCombo.Input:
+    """Which self-attention layers an edit touches; `first` to `last` is the paper's range in SD1.x."""
+    tip = "self-attention layer, counted from 0 in the order of execution"
+    chosen = [
+        io.Int.Input("first_layer", default=first, min=0, max=200, tooltip=f"First {tip}."),
+        io.Int.Input("last_layer", default=last, min=0, max=200, tooltip=f"Last {tip}, included."),
+    ]
+    options = [io.DynamicCombo.Option("paper", []), io.DynamicCombo.Option("all", []), io.DynamicCombo.Option("range", chosen)]
+    return io.DynamicCombo.Input("layers", options=options, tooltip=tooltip)
+
+
+def chosen_layers(network, layers: dict | None, paper: Callable[..., Layers]) -> Layers:
+    """The layers that a `layers_input` names; `paper` finds the method's own."""
+    match (layers or {"layers": "paper"})["layers"]:
+        case "paper":
+            return paper(network)
+        case "all":
+            return all_layers(network)
+        case "range":
+            return layer_range(network, layers["first_layer"], layers["last_layer"])
+    raise GraftError(f"layers: {layers['layers']!r} is not one of paper, all, range")
+
+
+def map_grid_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "word_map_grid",
+        options=list(MAP_LEVELS),
+        default="quarter (paper)",
+        tooltip="Attention maps in which words are looked for, by their part of the latent's side. quarter: 16 x 16 at 512 pixels, as in the "
+        "papers. Finer maps for small objects and for pictures far smaller than 512 pixels.",
+        advanced=True,
+    )
+
+
+def map_layers(network, word_map_grid: str) -> Layers:
+    return layers_at(network, MAP_LEVELS[word_map_grid])

@@ -122,10 +122,9 @@ def test_a_schedule_that_does_not_fall_is_refused(sd1, sigmas):
 
 def test_a_model_with_edits_is_refused(sd1):
     class Operator:
-        def after_step(self, x, step, streams):
-            return x
+        hooks = frozenset({"step"})
 
-    spied, calls = watched(carry_out(sd1, Plan(step_operators=(Operator(),))))
+    spied, calls = watched(carry_out(sd1, Plan((Operator(),))))
     with pytest.raises(GraftError, match=r"^model: it already carries Graft edits"):
         inverted(spied)
     assert not calls

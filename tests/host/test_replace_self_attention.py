@@ -5,14 +5,14 @@ import pytest
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from einops import rearrange
+from graft.attention.self_attention import replace_queries_and_keys
 from graft.host.errors import GraftError
 from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.layers import attention_layers, coarse_layers, require_unet
 from graft.host.plan import Plan, Stream, plan_of
-from graft.host.self_attention import ReplaceSelfAttention
 from graft.host.windows import Window
 from graft.inversion.trajectory import Trajectory
-from graft.nodes.attention import ReplaceSelfAttentionNode
+from graft.nodes.self_attention import ReplaceSelfAttentionNode
 from tiny_models import fill, noise, prompt, sample, schedule, snapshot
 
 STEPS = 5
@@ -67,14 +67,14 @@ def test_in_the_hosts_block_the_swap_is_a_replaced_attention_map_in_float64(stre
 
     expected = block(hidden, context, {**place, "patches_replace": {"attn1": {("input", 1): overwrite}}})
 
-    edit, taps = ReplaceSelfAttention(None, None, None, strength), []
+    taps = []
 
     def tap(query, key, value, options):
         taps.append(query.clone())
         return query, key, value
 
     def swap(query, key, value, options):
-        return edit.attention_inputs(query, key, value, taps[0])
+        return replace_queries_and_keys(query, key, value, taps[0], strength)
 
     source = block(hidden[:1], context[:1], {**place, "patches": {"attn1_patch": [tap]}})
     target = block(hidden[1:], context[1:], {**place, "patches": {"attn1_patch": [swap]}})
@@ -189,7 +189,7 @@ def test_the_node_leaves_the_model_and_chains(sd1):
 
 def test_the_node_carries_the_streams_prompt_and_trajectory(sd1):
     source = trajectory(sd1)
-    stream = plan_of(edited(sd1, source)).streams[0]
+    stream = plan_of(edited(sd1, source)).edits[0].stream
     assert isinstance(stream, Stream)
     assert stream.trajectory is source and stream.conditioning is SOURCE
 

@@ -8,12 +8,10 @@ import comfy.samplers
 import pytest
 import torch
 from graft.host.errors import GraftError
-from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.plan import Plan, Stream
+from graft.host.plan import Plan, RunningEdit
 from graft.host.run import carry_out
 from graft.host.sampling import GraftSampler, invert, record
 from graft.inversion.solvers import SOLVERS, Step
-from graft.inversion.trajectory import Trajectory
 from graft.nodes.sampling import GraftSamplerNode
 from tiny_models import GivenNoise, empty_like, make_guider, noise, prompt, sample, schedule, snapshot, watched
 
@@ -48,21 +46,23 @@ def test_progress_and_preview_are_reported_once_per_step(sd1, solver):
 class Halve:
     """Halves the latent and notes what it was given."""
 
+    hooks = frozenset({"step"})
+
     name: str
     log: list = field(default_factory=list)
 
-    streams = ()
+    def begin(self, run) -> RunningEdit:
+        halve = RunningEdit()
+        halve.after_step = self.after_step
+        return halve
 
-    def after_step(self, x, step: Step, streams):
+    def after_step(self, x, step: Step):
         self.log.append((self.name, step, x.clone()))
         return x / 2
 
 
 def operated(model, *operators) -> object:
-    plan = Plan()
-    for operator in operators:
-        plan = plan.with_step_operator(operator)
-    return carry_out(model, plan)
+    return carry_out(model, Plan(operators))
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
@@ -92,24 +92,6 @@ def test_step_operators_run_in_the_order_they_were_chained(sd1):
     sample(operated(sd1, Halve("first", log), Halve("second", log)), TARGET, cfg=1.0, sampler=GraftSampler("ddim"), steps=2)
     assert [name for name, _, _ in log] == ["first", "second"] * 2
     assert torch.equal(log[1][2], log[0][2] / 2)
-
-
-def test_a_step_operator_reads_where_a_stream_is(sd1):
-    sigmas = schedule(sd1, 3)
-    latents = torch.stack([noise(level) for level in range(4)])
-    made_with = model_fingerprint(sd1), conditioning_fingerprint(SOURCE)
-    stream, seen = Stream(Trajectory(latents, sigmas, "ddim", *made_with), SOURCE), []
-
-    class Background:
-        streams = (stream,)
-
-        def after_step(self, x, step, streams):
-            seen.append(streams.latents(stream, step.sigma_next))
-            return x
-
-    patched = carry_out(sd1, Plan(step_operators=(Background(),)))
-    sample(patched, TARGET, NEGATIVE, sampler=GraftSampler("ddim"), sigmas=sigmas)
-    assert all(torch.equal(one, other) for one, other in zip(seen, latents[1:], strict=True))
 
 
 # Recordings

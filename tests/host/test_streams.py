@@ -85,19 +85,36 @@ def test_two_looks_at_one_noise_level_run_the_stream_once(sd1):
     assert len(targets(calls)) == 2 * STEPS - 1
 
 
-def test_streams_of_one_prompt_share_a_batch_and_others_do_not(sd1):
-    window, layers = ALWAYS, coarse_layers(require_unet(sd1))
-    first, second, third = (trajectory(sd1, seed=seed) for seed in (0, 1, 2))
-    streams = (Stream(first, SOURCE), Stream(second, SOURCE), Stream(third, NEGATIVE))
-    plan = Plan(edits=tuple(ReplaceSelfAttention(stream, window, layers, 0.5) for stream in streams))
-    spied, calls = watched(carry_out(sd1, plan))
-    together = sample(spied, TARGET, cfg=1.0, steps=2)
-    assert [len(call.x) for call in calls] == [2, 1, 1] * 2
+def test_streams_share_a_batch_whatever_their_prompts(model):
+    window, layers = ALWAYS, coarse_layers(require_unet(model))
+    first, second, third = (trajectory(model, seed=seed) for seed in (0, 1, 2))
+    edits = [ReplaceSelfAttention(Stream(*one), window, layers, 0.5) for one in ((first, SOURCE), (second, SOURCE), (third, NEGATIVE))]
+    spied, calls = watched(carry_out(model, Plan(tuple(edits))))
+    sample(spied, TARGET, cfg=1.0, steps=2)
+    assert [len(call.x) for call in calls] == [3, 1] * 2
+    for edit in edits:
+        lone, alone = watched(carry_out(model, Plan((edit,))))
+        sample(lone, TARGET, cfg=1.0, steps=2)
+        row = edits.index(edit)
+        torch.testing.assert_close(calls[0].denoised[row : row + 1], alone[0].denoised, rtol=1e-4, atol=1e-3)
 
-    apart = Plan(
-        edits=tuple(ReplaceSelfAttention(Stream(stream.trajectory, list(stream.conditioning)), window, layers, 0.5) for stream in streams)
-    )
-    torch.testing.assert_close(together, sample(carry_out(sd1, apart), TARGET, cfg=1.0, steps=2), rtol=1e-3, atol=1e-3)
+
+def test_streams_with_prompts_of_unequal_length_run_apart(sd1):
+    window, layers = ALWAYS, coarse_layers(require_unet(sd1))
+    streams = Stream(trajectory(sd1), SOURCE), Stream(trajectory(sd1, seed=1), prompt(4, tokens=154))
+    spied, calls = watched(carry_out(sd1, Plan(tuple(ReplaceSelfAttention(stream, window, layers, 0.5) for stream in streams))))
+    sample(spied, TARGET, cfg=1.0, steps=1)
+    assert [len(call.x) for call in calls] == [1, 1, 1]
+
+
+def test_edits_that_look_at_one_picture_under_one_prompt_share_its_row(sd1):
+    """The prompt may have been encoded twice."""
+    source, layers = trajectory(sd1), coarse_layers(require_unet(sd1))
+    copied = [[SOURCE[0][0].clone(), {"pooled_output": SOURCE[0][1]["pooled_output"].clone()}]]
+    edits = tuple(ReplaceSelfAttention(Stream(source, conditioning), ALWAYS, layers, 0.5) for conditioning in (SOURCE, copied))
+    spied, calls = watched(carry_out(sd1, Plan(edits)))
+    sample(spied, TARGET, cfg=1.0, steps=2)
+    assert [len(call.x) for call in calls] == [1] * 4
 
 
 def test_other_patches_of_attention_keep_working_beside_the_edit(sd1):
@@ -431,7 +448,7 @@ def test_taps_hold_one_noise_level_of_the_edited_layers_only(sd1):
 
     def count(executor, x, sigma, *args, **kwargs):
         result = executor(x, sigma, *args, **kwargs)
-        sizes.append({(layer, tuple(hidden.shape)) for (_, layer), hidden in args[3][RUN_KEY].taps.items()})
+        sizes.append({(layer, tuple(hidden.shape)) for (_, _, layer), (hidden,) in args[3][RUN_KEY].taps.items()})
         return result
 
     patched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", count)

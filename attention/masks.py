@@ -1,0 +1,43 @@
+"""Masks over token grids: from pictures' masks, and from how much a word is looked at."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, max_pool2d
+
+Interpolation = Literal["nearest", "bilinear", "area"]
+
+
+def resized(maps: Tensor, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """(rows, h, w) -> (rows, *size)."""
+    corners = {"align_corners": False} if interpolation == "bilinear" else {}
+    return interpolate(maps[:, None].float(), size, mode=interpolation, **corners)[:, 0]
+
+
+def token_mask(mask: Tensor, size: tuple[int, int], threshold: float, interpolation: Interpolation) -> Tensor:
+    """A picture's mask (rows, H, W) on a layer's grid: (rows, *size), bool. SpecRef's mask_s: resized, then >= threshold."""
+    return resized(mask, size, interpolation) >= threshold
+
+
+def word_mask(maps: Tensor, size: tuple[int, int], threshold: float, interpolation: Interpolation) -> Tensor:
+    """Where words are looked at: (rows, h, w) -> (rows, *size), bool. SpecRef's mask_t: each row's map is brought to [0, 1],
+    resized, and only then compared, >= threshold. A map without contrast masks nothing."""
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    contrast = high - low
+    normalised = torch.where(contrast > 0, (maps - low) / contrast, torch.zeros_like(maps))
+    return resized(normalised, size, interpolation) >= threshold
+
+
+def blend_mask(maps: Tensor, size: tuple[int, int], threshold: float, pool: bool) -> Tensor:
+    """Where words are looked at, for Local Blend (Hertz et al. 2022, section 3.2; released code): (rows, h, w) -> (rows, *size), bool.
+
+    With `pool` each cell takes the highest of its 3 x 3 neighbourhood; resized to the nearest cell, divided by its highest
+    value, > threshold. A map without any attention masks nothing.
+    """
+    if pool:
+        maps = max_pool2d(maps[:, None], kernel_size=3, stride=1, padding=1)[:, 0]
+    maps = resized(maps, size, "nearest")
+    return maps > threshold * maps.amax(dim=(1, 2), keepdim=True)

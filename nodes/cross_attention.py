@@ -1,0 +1,76 @@
+"""Nodes that edit cross-attention: what words are looked at where."""
+
+from comfy_api.latest import io
+
+from ..attention.words import parse_numbers, parse_windows
+from ..host.cross_attention import CrossAttentionControl
+from ..host.layers import require_unet
+from ..host.plan import Stream, plan_of
+from ..host.run import carry_out
+from ..host.windows import Window
+from .types import TrajectoryType, window_inputs
+
+ALIGNMENTS = {"corrected": False, "as released": True}
+
+
+class CrossAttentionControlNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftCrossAttentionControl",
+            display_name="Cross-Attention Control",
+            category="Graft/attention",
+            description="Prompt-to-Prompt: the words that the new prompt shares with the source's are looked at where the source looked at them, so "
+            "that only what the new words say changes. Encode both prompts with Encode Prompt.",
+            search_aliases=["prompt-to-prompt", "P2P", "word swap", "refine", "reweight", "attention map", "cross-attention"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample the new picture."),
+                TrajectoryType.Input("source", tooltip="The trajectory of the source picture."),
+                io.Conditioning.Input(
+                    "source_conditioning", tooltip="The source's prompt, from Encode Prompt: the one the trajectory was made with."
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=["refine", "replace"],
+                    default="refine",
+                    tooltip="refine: words that both prompts share keep the source's places, new words find their own. "
+                    "replace: every word takes the place of the source's word at its position; both prompts need as many words.",
+                ),
+                *window_inputs(end=0.8),
+                io.String.Input(
+                    "word_weights",
+                    default="",
+                    tooltip="Words of the new prompt that shall count more or less (reweight), for example: flowers: 2, vase: 0.5. Negative numbers suppress.",
+                ),
+                io.String.Input(
+                    "word_windows",
+                    default="",
+                    tooltip="Words of the new prompt with a start and an end of their own, for example: dog: 0.4, red hat: 0.1-0.6.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "alignment",
+                    options=list(ALIGNMENTS),
+                    default="corrected",
+                    tooltip="as released: keeps the published code's misalignment of the words that follow one of unequal length.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, source, source_conditioning, mode, start_percent, end_percent, word_weights, word_windows, alignment
+    ) -> io.NodeOutput:
+        require_unet(model)
+        weights, windows = parse_numbers(word_weights, "word_weights"), parse_windows(word_windows, "word_windows")
+        if Window.of_percent(model, start_percent, end_percent).empty and not windows:
+            return io.NodeOutput(model)
+        edit = CrossAttentionControl(
+            Stream(source, source_conditioning), mode, (start_percent, end_percent), windows, weights, ALIGNMENTS[alignment]
+        )
+        return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
+
+
+NODES = [CrossAttentionControlNode]

@@ -1,0 +1,53 @@
+"""Nodes that show what a model does."""
+
+from comfy_api.latest import io
+
+from ..host.attention_record import generate_and_record
+from ..host.heat_maps import heat_maps, layers_by_steps
+from ..host.layers import require_unet
+from ..host.pictures import decode
+from .types import map_grid_input, map_layers
+
+
+class ShowAttention(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftShowAttention",
+            display_name="Show Attention",
+            category="Graft/inspect",
+            description="Samples like SamplerCustomAdvanced and shows where every word was looked at, edits included: why an edit went where it "
+            "went. The positive prompt must come from Encode Prompt.",
+            search_aliases=["attention map", "heat map", "DAAM", "cross-attention", "visualise attention", "word map"],
+            inputs=[
+                io.Noise.Input("noise", tooltip="As for SamplerCustomAdvanced."),
+                io.Guider.Input("guider", tooltip="As for SamplerCustomAdvanced; its model may carry any edits."),
+                io.Sampler.Input("sampler", tooltip="As for SamplerCustomAdvanced."),
+                io.Sigmas.Input("sigmas", tooltip="As for SamplerCustomAdvanced."),
+                io.Latent.Input("latent_image", tooltip="As for SamplerCustomAdvanced."),
+                io.Vae.Input("vae", tooltip="Decodes the picture that the heat maps are laid over."),
+                io.String.Input("words", default="", tooltip="Words of the positive prompt, separated by commas. Empty: all of them."),
+                map_grid_input(),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The sampled latent."),
+                io.Image.Output(display_name="image", tooltip="The sampled picture."),
+                io.Image.Output(
+                    display_name="heat_maps", tooltip="One per word, over the picture: the mean over all steps at the chosen grid."
+                ),
+                io.Image.Output(
+                    display_name="layers_by_steps",
+                    tooltip="One page per word: a row for every layer, a column for every step (ten at most).",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, noise, guider, sampler, sigmas, latent_image, vae, words, word_map_grid) -> io.NodeOutput:
+        layers = map_layers(require_unet(guider.model_patcher), word_map_grid)
+        latent, record = generate_and_record(guider, noise, latent_image, sampler, sigmas, words)
+        image = decode(vae, latent["samples"])
+        return io.NodeOutput(latent, image, heat_maps(record, layers, image), layers_by_steps(record))
+
+
+NODES = [ShowAttention]

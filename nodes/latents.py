@@ -1,0 +1,121 @@
+"""Nodes that work on the latent between steps."""
+
+from comfy_api.latest import io
+
+from ..host.errors import GraftError
+from ..host.layers import require_unet
+from ..host.local_blend import BlendWords, LocalBlend
+from ..host.plan import Stream, plan_of
+from ..host.run import carry_out
+from ..host.windows import Window
+from .types import TrajectoryType, map_grid_input, map_layers, window_inputs
+
+
+class LocalBlendNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftLocalBlend",
+            display_name="Local Blend",
+            category="Graft/latents",
+            description="Keeps the source picture outside the part that may change. The part is where the model looks for the words you name, in the "
+            "source or in the new picture, or a mask. Needs the Graft Sampler.",
+            search_aliases=["local blend", "prompt-to-prompt", "keep background", "preserve background", "masked edit"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample the new picture."),
+                TrajectoryType.Input("source", tooltip="The trajectory of the source picture."),
+                io.Conditioning.Input(
+                    "source_conditioning", tooltip="The source's prompt, from Encode Prompt: the one the trajectory was made with."
+                ),
+                io.String.Input(
+                    "source_words",
+                    default="",
+                    tooltip="Words of the source's prompt whose place may change, separated by commas.",
+                ),
+                io.String.Input(
+                    "target_words",
+                    default="",
+                    tooltip="Words of the new prompt whose place may change, separated by commas.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.3,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Part of a word's highest attention from which a place counts as the word's. Lower: more may change.",
+                ),
+                io.String.Input(
+                    "subtract_source_words",
+                    default="",
+                    tooltip="Words of the source's prompt whose place stays as it is all the same.",
+                    advanced=True,
+                ),
+                io.String.Input(
+                    "subtract_target_words",
+                    default="",
+                    tooltip="Words of the new prompt whose place stays as it is all the same.",
+                    advanced=True,
+                ),
+                io.Float.Input(
+                    "subtract_threshold",
+                    default=0.3,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="The threshold of the words that are subtracted.",
+                    advanced=True,
+                ),
+                *window_inputs(start=0.2, end=1.0),
+                io.Combo.Input(
+                    "background",
+                    options=["the source's own step", "the source's trajectory"],
+                    default="the source's own step",
+                    tooltip="What stands outside: the source sampled one guided step on from its trajectory, as in the paper, or its trajectory itself, "
+                    "which keeps the picture exactly and saves a row per step.",
+                    advanced=True,
+                ),
+                map_grid_input(),
+                io.Mask.Input("mask", optional=True, tooltip="What may change; goes before the words. May be soft."),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the blend. Sample it with Graft Sampler.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        source,
+        source_conditioning,
+        source_words,
+        target_words,
+        threshold,
+        subtract_source_words,
+        subtract_target_words,
+        subtract_threshold,
+        start_percent,
+        end_percent,
+        background,
+        word_map_grid,
+        mask=None,
+    ) -> io.NodeOutput:
+        network = require_unet(model)
+        window = Window.of_percent(model, start_percent, end_percent)
+        if mask is None and not (source_words.strip() or target_words.strip()):
+            raise GraftError("source_words, target_words: nothing says what may change; name words, or connect a mask")
+        if window.empty:
+            return io.NodeOutput(model)
+        words = BlendWords(
+            source=source_words,
+            target=target_words,
+            subtract_source=subtract_source_words,
+            subtract_target=subtract_target_words,
+            threshold=threshold,
+            subtract_threshold=subtract_threshold,
+            map_layers=map_layers(network, word_map_grid),
+        )
+        blend = LocalBlend(Stream(source, source_conditioning), window, words, mask, background)
+        return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
+
+
+NODES = [LocalBlendNode]

@@ -1,0 +1,43 @@
+"""Nodes that encode prompts."""
+
+from comfy_api.latest import io
+
+from ..host.prompts import PROMPTS_KEY, encode_prompt
+
+
+class EncodePrompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftEncodePrompt",
+            display_name="Encode Prompt",
+            category="Graft/prompts",
+            description="Encodes a prompt as CLIP Text Encode does and remembers which tokens its words are made of, for nodes that "
+            "edit the attention to a word. For SD1.x, SD2.x and SDXL.",
+            search_aliases=["prompt", "text encode", "CLIP text encode", "prompt words", "tokens", "Prompt-to-Prompt"],
+            inputs=[
+                io.Clip.Input("clip", tooltip="The text encoder of the checkpoint."),
+                io.String.Input(
+                    "text",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip="The prompt. Weights such as (word:1.2) and embedding:name work as usual.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="conditioning", tooltip="The encoded prompt. Works wherever a conditioning does."),
+                io.String.Output(
+                    display_name="words",
+                    tooltip="The words that other nodes can name, one per line, with the numbers of their tokens; the start token is 0.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, clip, text) -> io.NodeOutput:
+        conditioning = encode_prompt(clip, text)
+        prompt = conditioning[0][1][PROMPTS_KEY][0]
+        return io.NodeOutput(conditioning, prompt.listing())
+
+
+NODES = [EncodePrompt]

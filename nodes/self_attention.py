@@ -1,0 +1,198 @@
+"""Nodes that edit self-attention."""
+
+from comfy_api.latest import io
+
+from ..host.errors import GraftError
+from ..host.layers import coarse_layers, fine_decoder_layers, require_unet
+from ..host.plan import Stream, plan_of
+from ..host.reference_attention import ReferenceAttention
+from ..host.run import carry_out
+from ..host.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
+from ..host.windows import Window
+from .types import TrajectoryType, chosen_layers, layers_input, map_grid_input, map_layers, window_inputs
+
+
+class ReplaceSelfAttentionNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftReplaceSelfAttention",
+            display_name="Replace Self-Attention",
+            category="Graft/attention",
+            description="Free-Prompt-Editing, and Prompt-to-Prompt's control of self-attention: the new picture attends to itself the way the "
+            "source picture did, so that a new prompt keeps the source's layout and shapes. The source is a trajectory: of a real picture "
+            "(Invert Image) or of a generation (Record Trajectory).",
+            search_aliases=["free-prompt-editing", "FPE", "prompt-to-prompt", "self-attention injection", "keep layout"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample the new picture."),
+                TrajectoryType.Input("source", tooltip="The trajectory of the picture whose layout is kept."),
+                io.Conditioning.Input(
+                    "source_conditioning",
+                    tooltip="The prompt the trajectory was made with: the empty prompt for an inverted picture, its own prompt for a recorded generation.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How much of the source's attention is used. 0 switches the edit off.",
+                    advanced=True,
+                ),
+                *window_inputs(end=0.8),
+                layers_input(
+                    2,
+                    12,
+                    "paper: self-attention layers with at most a quarter of the latent's cells (11 of 16 in SD1.x and SD2.x, all 70 in SDXL). "
+                    "all: every one; keeps more, and is right for pictures far smaller than 512 pixels. range: layers by number; in SDXL at 1024 pixels the coarser 60 are 4 to 63.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
+        )
+
+    @classmethod
+    def execute(cls, model, source, source_conditioning, strength, start_percent, end_percent, layers=None) -> io.NodeOutput:
+        network = require_unet(model)
+        window = Window.of_percent(model, start_percent, end_percent)
+        chosen = chosen_layers(network, layers, coarse_layers)
+        if strength == 0 or window.empty:
+            return io.NodeOutput(model)
+        edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, chosen, strength)
+        return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
+
+
+class ReplaceKeysAndValuesNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftReplaceKeysAndValues",
+            display_name="Replace Keys and Values",
+            category="Graft/attention",
+            description="MasaCtrl: the new picture keeps its own layout and reads its content from the source picture, so that a new prompt can "
+            "change the pose and keep the look. With masks of the object in both pictures, object reads object and background reads background.",
+            search_aliases=["MasaCtrl", "mutual self-attention", "KV replacement", "consistent character", "change pose"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample the new picture."),
+                TrajectoryType.Input("source", tooltip="The trajectory of the picture whose content is read."),
+                io.Conditioning.Input(
+                    "source_conditioning",
+                    tooltip="The prompt the trajectory was made with: the empty prompt for an inverted picture, its own prompt for a recorded generation.",
+                ),
+                *window_inputs(start=0.08, end=1.0),
+                layers_input(
+                    10,
+                    15,
+                    "paper: the decoder's self-attention layers with at least a quarter of the latent's cells (the last 6 of 16 in SD1.x and SD2.x, "
+                    "the last 6 of 70 in SDXL). all: every one; keeps more of the source's layout too. range: layers by number.",
+                ),
+                io.Mask.Input("source_mask", optional=True, tooltip="The object in the source. Needs the target's mask too."),
+                io.Mask.Input(
+                    "target_mask", optional=True, tooltip="Where the object will be in the new picture. Needs the source's mask too."
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model, source, source_conditioning, start_percent, end_percent, layers=None, source_mask=None, target_mask=None
+    ) -> io.NodeOutput:
+        network = require_unet(model)
+        window = Window.of_percent(model, start_percent, end_percent)
+        chosen = chosen_layers(network, layers, fine_decoder_layers)
+        if (source_mask is None) != (target_mask is None):
+            missing = "source_mask" if source_mask is None else "target_mask"
+            raise GraftError(f"{missing}: only the other mask is connected; connect the object's mask in both pictures, or none")
+        if window.empty:
+            return io.NodeOutput(model)
+        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, source_mask, target_mask)
+        return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
+
+
+class ReferenceAttentionNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftReferenceAttention",
+            display_name="Reference Attention",
+            category="Graft/attention",
+            description="SpecRef: a part of the new picture takes its look from a reference picture. The part is where the model looks for the "
+            "words you name, or a mask. Works best where the reference's object and the edited one have similar place, size and shape.",
+            search_aliases=["SpecRef", "SR-attn", "reference image", "style of an object", "appearance", "reference only"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample the new picture."),
+                TrajectoryType.Input(
+                    "reference", tooltip="The trajectory of the reference picture, from Invert Image with the empty prompt."
+                ),
+                io.Conditioning.Input("reference_conditioning", tooltip="The prompt the reference was inverted with: the empty prompt."),
+                io.String.Input(
+                    "target_words",
+                    default="",
+                    tooltip="Words of the new prompt that take the reference's look, separated by commas. Empty, and without target_mask: the whole picture does. "
+                    "The new prompt must come from Encode Prompt.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How strongly a place must be looked at to count as the words' place, from 0 to 1. Lower: a larger part of the picture changes. Masks are cut at it too.",
+                ),
+                io.Combo.Input(
+                    "interpolation",
+                    options=["bilinear", "nearest"],
+                    default="bilinear",
+                    tooltip="How masks and maps are brought to the size of a layer.",
+                    advanced=True,
+                ),
+                *window_inputs(start=0.08, end=1.0),
+                layers_input(
+                    10,
+                    15,
+                    "paper: the decoder's self-attention layers with at least a quarter of the latent's cells (the last 6 of 16 in SD1.x and SD2.x, "
+                    "the last 6 of 70 in SDXL). all: every one. range: layers by number.",
+                ),
+                map_grid_input(),
+                io.Mask.Input("reference_mask", optional=True, tooltip="What is seen of the reference. Not connected: all of it."),
+                io.Mask.Input(
+                    "target_mask", optional=True, tooltip="What takes the reference's look in the new picture; goes before the words."
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        reference,
+        reference_conditioning,
+        target_words,
+        threshold,
+        interpolation,
+        start_percent,
+        end_percent,
+        word_map_grid,
+        layers=None,
+        reference_mask=None,
+        target_mask=None,
+    ) -> io.NodeOutput:
+        network = require_unet(model)
+        edit = ReferenceAttention(
+            stream=Stream(reference, reference_conditioning, "as inverted", "reference"),
+            window=Window.of_percent(model, start_percent, end_percent),
+            layers=chosen_layers(network, layers, fine_decoder_layers),
+            target_words=target_words,
+            map_layers=map_layers(network, word_map_grid),
+            threshold=threshold,
+            interpolation=interpolation,
+            reference_mask=reference_mask,
+            target_mask=target_mask,
+        )
+        if edit.window.empty:
+            return io.NodeOutput(model)
+        return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
+
+
+NODES = [ReplaceSelfAttentionNode, ReplaceKeysAndValuesNode, ReferenceAttentionNode]
