@@ -51,7 +51,7 @@ class RunningWatchAttention(RunningEdit):
         prompts = run.prompts("Show Attention")
         names = names_in(edit.words) or tuple(dict.fromkeys(word.text for prompt in prompts for word in prompt.words))
         self.record.words = names
-        self.tokens = token_groups(prompts, list(names), "words")
+        self.tokens = token_groups(prompts, [(name, "words") for name in names])
 
     def active_at(self, sigma: float) -> bool:
         return True

@@ -60,10 +60,12 @@ class RunningCrossAttentionControl(RunningEdit):
         for name, weight in edit.word_weights.items():
             _set(self.scale, targets, name, "word_weights", weight)
         # Later words overrule earlier ones, and all overrule the default: the released code's order.
-        self.windows = [(Window.of_steps(run.model, *edit.window, run.steps), torch.ones_like(self.mapped, dtype=torch.bool))]
+        # The trajectory's steps: the run may make a part of them.
+        steps = edit.stream.trajectory.steps
+        self.windows = [(Window.of_steps(run.model, *edit.window, steps), torch.ones_like(self.mapped, dtype=torch.bool))]
         for name, window in edit.word_windows.items():
             chosen = _set(torch.zeros_like(self.mapped, dtype=torch.bool), targets, name, "word_windows", True)
-            self.windows.append((Window.of_steps(run.model, *window, run.steps), chosen))
+            self.windows.append((Window.of_steps(run.model, *window, steps), chosen))
         self._control: tuple[float, ColumnControl] | None = None
 
     def active_at(self, sigma: float) -> bool:

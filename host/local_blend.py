@@ -72,8 +72,10 @@ class RunningLocalBlend(RunningEdit):
             sources = prompts_of(states.shape[1], options, "source_conditioning")
             run.require_batch("source_conditioning", sources)
             targets = run.prompts("Local Blend")
-            self.source_maps = WordMaps(words.map_layers, token_groups(sources, [words.source, words.subtract_source], "source_words"))
-            self.target_maps = WordMaps(words.map_layers, token_groups(targets, [words.target, words.subtract_target], "target_words"))
+            of_source = [(words.source, "source_words"), (words.subtract_source, "subtract_source_words")]
+            of_target = [(words.target, "target_words"), (words.subtract_target, "subtract_target_words")]
+            self.source_maps = WordMaps(words.map_layers, token_groups(sources, of_source))
+            self.target_maps = WordMaps(words.map_layers, token_groups(targets, of_target))
 
     def active_at(self, sigma: float) -> bool:
         return self.source_maps is not None or sigma in self.edit.window
@@ -92,8 +94,8 @@ class RunningLocalBlend(RunningEdit):
         if float(step.sigma) not in self.edit.window:
             return x
         mask = self.mask(x)
-        source = self._source_after(step).to(x)
-        return source + mask * (x - source)
+        # lerp returns either end bit for bit where the mask is 0 or 1.
+        return torch.lerp(self._source_after(step).to(x), x, mask)
 
     def mask(self, x: Tensor) -> Tensor:
         """(B or 1, 1, h, w) in [0, 1]: where the target stays."""
@@ -101,12 +103,17 @@ class RunningLocalBlend(RunningEdit):
         if self.edit.mask is not None:
             return resized(self.edit.mask.to(x.device), size, "area")[:, None]
         words = self.edit.words
-        source, target = self.source_maps.mean, self.target_maps.mean
-        changed, subtracted = (
-            blend_mask(source[group], size, threshold, pool) | blend_mask(target[group], size, threshold, pool)
-            for group, (threshold, pool) in enumerate([(words.threshold, True), (words.subtract_threshold, False)])
-        )
+        # A prompt that is limited to later steps has not been looked at yet.
+        looked_at = [maps.mean for maps in (self.source_maps, self.target_maps) if maps.mean is not None]
+        changed = self._any(looked_at, 0, size, words.threshold, pool=True)
+        subtracted = self._any(looked_at, 1, size, words.subtract_threshold, pool=False)
         return (changed & ~subtracted)[:, None].to(x)
+
+    @staticmethod
+    def _any(maps: list[Tensor], group: int, size: torch.Size, threshold: float, pool: bool) -> Tensor:
+        """(B or 1, h, w), bool: where the group of words is looked at in any of the maps."""
+        masks = [blend_mask(map_[group], size, threshold, pool) for map_ in maps]
+        return masks[0] if len(masks) == 1 else masks[0] | masks[1]
 
     def _source_after(self, step: Step) -> Tensor:
         """(B or 1, C, h, w): the source at the noise level the step arrived at."""

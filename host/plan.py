@@ -40,21 +40,28 @@ turn between steps."""
 class Stream:
     """A trajectory replayed beside the sampling run with its own `conditioning` (ComfyUI's CONDITIONING, one entry).
 
-    `name` is the node's input that the trajectory came through. Streams of one trajectory under one prompt are equal, so
-    that edits which look at the same picture share its rows.
+    `name` is the node's input that the trajectory came through, `prompt_name` the one its prompt came through (by default
+    `name`_conditioning). Streams of one trajectory under one prompt are equal, so that edits which look at the same picture
+    share its rows.
     """
 
     trajectory: Trajectory
     conditioning: list
     pairing: Pairing = "same level"
     name: str = "source"
+    prompt_name: str = ""
     identity: tuple = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        prompt = f"{self.name}_conditioning"
+        prompt = self.prompt_name or f"{self.name}_conditioning"
         if len(self.conditioning) != 1:
             raise GraftError(f"{prompt}: a stream needs one prompt, got {len(self.conditioning)} combined; connect a single encoded prompt")
-        options = self.conditioning[0][1]
+        states, options = self.conditioning[0]
+        if len(states) not in (1, self.trajectory.batch):
+            raise GraftError(
+                f"{prompt}: it holds {len(states)} prompts, the {self.name} {self.trajectory.batch} pictures; "
+                f"they must agree, or {prompt} hold one"
+            )
         if covers_area(options):
             raise GraftError(f"{prompt}: a stream cannot be limited to an area; connect a prompt without one")
         if options.get("start_percent", 0) > 0 or options.get("end_percent", 1) < 1:

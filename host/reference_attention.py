@@ -58,7 +58,7 @@ class RunningReferenceAttention(RunningEdit):
         run.require_batch("target_mask", edit.target_mask)
         self.maps = None
         if edit.finds_region:
-            tokens = token_groups(run.prompts("Reference Attention"), [edit.target_words], "target_words")
+            tokens = token_groups(run.prompts("Reference Attention"), [(edit.target_words, "target_words")])
             self.maps = WordMaps(edit.map_layers, tokens)
 
     def active_at(self, sigma: float) -> bool:
@@ -88,9 +88,12 @@ class RunningReferenceAttention(RunningEdit):
         edit = self.edit
         if edit.target_mask is not None:
             return token_mask(edit.target_mask.to(query.device), place.grid, edit.threshold, edit.interpolation)
-        if self.maps is not None:
-            return word_mask(self.maps.mean[0], place.grid, edit.threshold, edit.interpolation)
-        return query.new_ones((1, *place.grid)).bool()
+        if self.maps is None:
+            return query.new_ones((1, *place.grid)).bool()
+        seen = self.maps.mean
+        if seen is None:  # In a run's first step some layers come before the first map.
+            return query.new_zeros((1, *place.grid)).bool()
+        return word_mask(seen[0], place.grid, edit.threshold, edit.interpolation)
 
     def _seen(self, place: Place, keys: Tensor) -> Tensor:
         """m_s: (rows or 1, M), bool."""

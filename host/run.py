@@ -60,7 +60,7 @@ class Run:
     """One sampling run of a plan."""
 
     def __init__(self, plan: Plan, guider, sigmas: Tensor, shape: torch.Size) -> None:
-        self.guider, self.sigmas, self.shape = guider, sigmas, shape
+        self.guider, self.shape = guider, shape
         self.model = guider.model_patcher
         self.sigma = 0.0
         self.edits: tuple[RunningEdit, ...] = ()
@@ -125,10 +125,6 @@ class Run:
     # What edits ask about the run when they begin.
 
     @property
-    def steps(self) -> int:
-        return len(self.sigmas) - 1
-
-    @property
     def guidance(self) -> float:
         """The guider's scale, 1 where it compares with no negative. Raises `GraftError` for guiders that mix more than two prompts."""
         if PLAIN not in self.guider.conds:
@@ -160,7 +156,7 @@ class Run:
         if entries is None:
             return None
         conditioning = [(entry["cross_attn"], {k: v for k, v in entry.items() if k not in ("model_conds", "uuid")}) for entry in entries]
-        negative = Stream(stream.trajectory, conditioning, stream.pairing, stream.name)
+        negative = Stream(stream.trajectory, conditioning, stream.pairing, stream.name, PLAIN)
         self._negatives.add(negative)
         return negative
 

@@ -11,11 +11,12 @@ from ..attention.words import Prompt
 from .layers import Layer, Layers
 
 
-def token_groups(prompts: tuple[Prompt, ...], groups: list[str], input_name: str) -> Tensor:
-    """(rows, L, K): 1 where a token belongs to one of the words that group k names; a row per prompt."""
+def token_groups(prompts: tuple[Prompt, ...], groups: list[tuple[str, str]]) -> Tensor:
+    """(rows, L, K): 1 where a token belongs to one of the words that group k names; a row per prompt. A group is its words
+    and the node's input they were named in."""
     tokens = torch.zeros(len(prompts), prompts[0].length, len(groups))
     for row, prompt in enumerate(prompts):
-        for column, names in enumerate(groups):
+        for column, (names, input_name) in enumerate(groups):
             tokens[row, list(prompt.find(names, input_name)), column] = 1
     return tokens
 
@@ -47,7 +48,7 @@ class WordMaps:
         return (sum(maps) if maps else None), self.count + len(self.present)
 
     @property
-    def mean(self) -> Tensor:
-        """(K, rows, h, w), over all that was added so far."""
+    def mean(self) -> Tensor | None:
+        """(K, rows, h, w), over all that was added so far; None if nothing was."""
         total, count = self._summed()
-        return total / count
+        return None if total is None else total / count

@@ -151,6 +151,15 @@ def sample_thing(rng: np.random.Generator, horizon: float, largest: float = 0.2)
     )
 
 
+def sample_pair(rng: np.random.Generator) -> tuple[Scene, Scene]:
+    """Two scenes of one thing each, which look alike: same colour, shade, tone, pattern and style. Shape, place, size and
+    ground are each scene's own."""
+    first = sample_scene(rng, count=1)
+    second = sample_scene(rng, count=1, style=first.style)
+    look = {name: getattr(first.things[0], name) for name in ("colour", "shade", "tone", "pattern")}
+    return first, second.changed(0, **look)
+
+
 def _apart(one: Thing, other: Thing) -> bool:
     left, top, right, bottom = one.box
     other_left, other_top, other_right, other_bottom = other.box

@@ -1,4 +1,4 @@
-"""What an edit costs beyond the UNet rows it needs: wall time of a whole edited sampling run over the time of its rows alone.
+"""What edits cost beyond the UNet rows they need: wall time of a whole edited sampling run over the time of its rows alone.
 
     python tools/overhead.py --comfyui PATH [--batch N] [--repeats N]
 
@@ -15,8 +15,6 @@ from pathlib import Path
 
 from pack import load_host, load_pack
 
-STEPS, WINDOW_END, GUIDANCE = 25, 0.8, 2.5
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,61 +25,102 @@ def main() -> None:
     arguments = parser.parse_args()
     load_host(arguments.comfyui, cpu=arguments.device == "cpu")
     load_pack()
-    print(json.dumps({"free_prompt_editing": free_prompt_editing(arguments.batch, arguments.repeats)}))
-
-
-def free_prompt_editing(batch: int, repeats: int) -> dict[str, float]:
-    """Free-Prompt-Editing of `batch` pictures on the miniature: medians over `repeats`, times in seconds."""
     import torch
-    from evaluation.laboratory import UNSEEN, Laboratory, picture
-    from graft.host.layers import all_layers, require_unet
-    from graft.host.plan import Plan, Stream
-    from graft.host.run import carry_out
-    from graft.host.sampling import invert
-    from graft.host.self_attention import ReplaceSelfAttention
-    from graft.host.windows import Window
-    from graft.miniature.world import prompt_of, sample_scene
-    from numpy.random import default_rng
+    from evaluation.laboratory import Laboratory
 
     with torch.inference_mode():
-        laboratory, rng = Laboratory(), default_rng(UNSEEN)
-        sources = picture(sample_scene(rng, count=1) for _ in range(batch))
-        empty, sigmas = laboratory.conditioning([""]), laboratory.sigmas(STEPS)
-        trajectory = invert(laboratory.model, empty, laboratory.encode(sources.pictures), sigmas, "ddim", 1)
-        window = Window.of_percent(laboratory.model, 0.0, WINDOW_END)
-        edited = carry_out(
-            laboratory.model,
-            Plan().with_edit(ReplaceSelfAttention(Stream(trajectory, empty), window, all_layers(require_unet(laboratory.model)))),
-        )
-        prompts = [prompt_of(scene) for scene in sources.scenes]
-        noisiest = laboratory.model.model.process_latent_out(trajectory.latents[0])
-        nothing = torch.zeros_like(noisiest)
+        laboratory = Laboratory()
+        methods = {name: method(laboratory, arguments.batch) for name, method in METHODS.items()}
+        print(json.dumps({name: overhead(laboratory, *method, arguments.repeats) for name, method in methods.items()}))
 
-        def whole() -> None:
-            laboratory.sample(edited, prompts, nothing, noisiest, sigmas, GUIDANCE)
 
-        network = laboratory.model.model.diffusion_model
-        device = laboratory.model.load_device
-        streamed = sum(float(sigma) in window for sigma in sigmas[:-1])
+def free_prompt_editing(laboratory, batch: int):
+    """Free-Prompt-Editing: the group of pictures, and its edits."""
+    from graft.host.layers import all_layers, require_unet
+    from graft.host.plan import Stream
+    from graft.host.self_attention import ReplaceSelfAttention
+    from graft.host.windows import Window
 
-        def rows_alone() -> None:
-            """The same forward passes: the source's rows inside the window, then the target's with and without its prompt."""
-            for index in range(STEPS):
-                for rows in ([batch] if index < streamed else []) + [2 * batch]:
-                    network(latents[:rows], timesteps[:rows], context=context[:rows], transformer_options={})
+    group = _group(laboratory, batch)
+    model, source = laboratory.model, Stream(group.source.trajectory, group.negative)
+    return group, [ReplaceSelfAttention(source, Window.of_percent(model, 0.0, 0.8), all_layers(require_unet(model)))]
 
-        latents = torch.randn(2 * batch, *noisiest.shape[1:], device=device)
-        timesteps = torch.full((2 * batch,), 500.0, device=device)
-        context = laboratory.conditioning([""])[0][0].to(device).expand(2 * batch, -1, -1)
-        whole(), rows_alone()
-        times = [(_seconds(whole), _seconds(rows_alone)) for _ in range(repeats)]
+
+def specref(laboratory, batch: int):
+    """SpecRef with Prompt-to-Prompt and local blend."""
+    import torch
+    from evaluation.prompt_to_prompt import blend, control
+    from evaluation.specref import attention
+
+    group = _group(laboratory, batch)
+    reference_mask = torch.ones(batch, 64, 64)
+    return group, [*control(laboratory, group), attention(laboratory, group, reference_mask, True), blend(laboratory, group)]
+
+
+METHODS = {"free_prompt_editing": free_prompt_editing, "specref": specref}
+
+
+def _group(laboratory, batch: int):
+    """Pictures of balls that become cubes, and as many references."""
+    from dataclasses import replace
+
+    from evaluation.laboratory import UNSEEN, picture
+    from evaluation.specref import WORDING, sample_case
+    from evaluation.swaps import groups_of
+    from numpy.random import default_rng
+
+    rng = default_rng(UNSEEN)
+    cases = [sample_case(rng) for _ in range(batch)]
+    shapes = ("ball", "cube", "cube")
+    sources, references, targets = (
+        picture(replace(case[part], things=(replace(case[part].things[0], shape=shape),)) for case in cases)
+        for part, shape in enumerate(shapes)
+    )
+    (group,) = groups_of(laboratory, sources, targets, WORDING, references)
+    return group
+
+
+def overhead(laboratory, group, edits: list, repeats: int) -> dict:
+    """Medians over `repeats`, times in seconds. The rows alone are the network's calls of the edited run, one by one, with
+    their numbers of rows and nothing around them."""
+    import torch
+    from comfy.patcher_extension import WrappersMP
+    from evaluation.swaps import GUIDANCE, sample
+    from graft.host.plan import Plan
+    from graft.host.run import carry_out
+
+    model = carry_out(laboratory.model, Plan(tuple(edits)))
+    watched, calls = model.clone(), []
+
+    def count(executor, x, *args, **kwargs):
+        calls.append(len(x))
+        return executor(x, *args, **kwargs)
+
+    watched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "overhead", count)
+    sample(watched, group, GUIDANCE)
+
+    network, device = laboratory.model.model.diffusion_model, laboratory.model.load_device
+    clean, most = group.source.trajectory.clean, max(calls)
+    latents = torch.randn(most, *clean.shape[1:], device=device)
+    timesteps = torch.full((most,), 500.0, device=device)
+    context = group.negative[0][0].to(device).expand(most, -1, -1)
+
+    def whole() -> None:
+        sample(model, group, GUIDANCE)
+
+    def rows_alone() -> None:
+        for rows in calls:
+            network(latents[:rows], timesteps[:rows], context=context[:rows], transformer_options={})
+
+    whole(), rows_alone()
+    times = [(_seconds(whole), _seconds(rows_alone)) for _ in range(repeats)]
     return {
         "ratio": round(statistics.median(a / b for a, b in times), 4),
         "edit_seconds": round(statistics.median(a for a, _ in times), 4),
         "rows_alone_seconds": round(statistics.median(b for _, b in times), 4),
         "device": str(device),
-        "batch": batch,
-        "rows": batch * (streamed + 2 * STEPS),
+        "batch": len(clean),
+        "rows": sum(calls),
         "repeats": repeats,
     }
 

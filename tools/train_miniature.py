@@ -22,7 +22,9 @@ def main() -> None:
     parser.add_argument("stages", nargs="+", choices=STAGES)
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder; COMFYUI_PATH by default")
     parser.add_argument("--work", type=Path, required=True, help="where checkpoints, logs and the rendered scenes are kept")
-    parser.add_argument("--count", type=int, default=40_000, help="scenes rendered for training")
+    parser.add_argument(
+        "--count", type=int, default=40_000, help="scenes rendered for training; three fifths as many are rendered in pairs"
+    )
     parser.add_argument("--steps", type=int, help="steps of the chosen training stages, instead of each one's own number")
     arguments = parser.parse_args()
     load_host(arguments.comfyui)
@@ -39,6 +41,7 @@ def _run(stage: str, arguments: argparse.Namespace) -> None:
     match stage:
         case "scenes":
             pictures.scenes(arguments.work, arguments.count)
+            pictures.pairs(arguments.work, arguments.count * 3 // 5)
         case "vae":
             autoencoder.vae(arguments.work, **steps)
         case "latents":

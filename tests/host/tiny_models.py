@@ -5,6 +5,7 @@ What they compute means nothing; where tensors go, in which order and with which
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,8 +18,15 @@ import comfy.supported_models_base
 import torch
 from comfy.model_base import ModelType
 from comfy.patcher_extension import WrappersMP
+from graft.attention.words import Prompt, Word
+from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.plan import RUN_KEY
+from graft.host.prompts import PROMPTS_KEY
+from graft.inversion.trajectory import Trajectory
 from torch import Tensor
+
+# The host collects garbage whenever it loads a model; what importing it left behind is none, and need not be searched each time.
+gc.freeze()
 
 KINDS = ("sd1", "sd2v", "sdxl")
 CONTEXT = 16
@@ -213,3 +221,39 @@ class GivenNoise:
 def empty_like(latents: torch.Tensor) -> dict:
     """The LATENT that a generation starts from."""
     return {"samples": torch.zeros_like(latents)}
+
+
+def wording(text: str, chunk: int = 77) -> Prompt:
+    """A prompt of a vocabulary in which a piece of text is its own token: words between spaces, `sky|scraper` of two tokens."""
+    tokens, kinds, words = ["<start>"], ["start"], []
+    for word in text.split():
+        span = []
+        for piece in word.split("|"):
+            if len(tokens) % chunk == chunk - 1:
+                tokens, kinds = [*tokens, "<end>", "<start>"], [*kinds, "end", "start"]
+            span.append(len(tokens))
+            tokens, kinds = [*tokens, piece], [*kinds, "text"]
+        words.append(Word(word.replace("|", ""), tuple(span), tuple(span)))
+    padding = -(len(tokens) + 1) % chunk
+    return Prompt((*tokens, "<end>", *["<pad>"] * padding), (*kinds, "end", *["padding"] * padding), tuple(words))
+
+
+def worded(seed: int, *texts: str) -> list:
+    """A CONDITIONING as Encode Prompt makes it, a row per text, with random states."""
+    prompts = tuple(wording(text) for text in texts)
+    ((states, options),) = prompt(seed, prompts[0].length, len(texts))
+    return [[states, {**options, PROMPTS_KEY: prompts}]]
+
+
+def random_trajectory(model, conditioning: list, *, seed: int = 0, batch: int = 1, size: tuple[int, int] = (16, 16), steps: int = 5):
+    """Latents that no inversion made: what streams are shown does not depend on what they were made of."""
+    sigmas = schedule(model, steps)
+    latents = torch.stack([noise(100 * seed + level, batch, *size) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
+    return Trajectory(latents, sigmas, "ddim", model_fingerprint(model), conditioning_fingerprint(conditioning))
+
+
+def sample_from(model, start: Tensor, sigmas: Tensor, positive: list, negative: list | None = None, **options) -> Tensor:
+    """A generation that starts from noisy latents `start` (B, 4, h, w); all latents in sampler space."""
+    latent = model.model.process_latent_out(start)
+    sampled = sample(model, positive, negative, sigmas=sigmas, start=torch.zeros_like(latent), latent=latent, **options)
+    return model.model.process_latent_in(sampled)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from graft.host import miniature
 from graft.host.pictures import decode, encode
+from graft.host.prompts import PROMPTS_KEY, encode_prompt
 from graft.host.sampling import GraftSampler
 from graft.miniature import drawing
 from graft.miniature.judge import Judge, Verdict, load_judge
@@ -54,9 +55,13 @@ class Laboratory:
         return self.judge.verdicts(pictures)
 
     def conditioning(self, prompts: list[str]) -> list:
-        """One CONDITIONING whose rows are the prompts, for a batch of as many latents; a single prompt serves any batch."""
-        encoded = [self.clip.encode_from_tokens(self.clip.tokenize(prompt), return_pooled=True) for prompt in prompts]
-        return [[torch.cat([states for states, _ in encoded]), {"pooled_output": torch.cat([pooled for _, pooled in encoded])}]]
+        """One CONDITIONING whose rows are the prompts with their words, for a batch of as many latents; a single prompt
+        serves any batch."""
+        encoded = [encode_prompt(self.clip, prompt)[0] for prompt in prompts]
+        options = [options for _, options in encoded]
+        words = tuple(prompt for own in options for prompt in own[PROMPTS_KEY])
+        pooled = torch.cat([own["pooled_output"] for own in options])
+        return [[torch.cat([states for states, _ in encoded]), {"pooled_output": pooled, PROMPTS_KEY: words}]]
 
     def encode(self, pictures: Tensor) -> Tensor:
         return encode(self.vae, pictures)

@@ -65,7 +65,8 @@ def latents(work: Path) -> None:
     mean, deviation = sample.mean(dim=(0, 2, 3)), sample.std(dim=(0, 2, 3))
     normalise(model, mean, deviation)
     torch.save(model.state_dict(), work / "vae_normalised.pt")
-    np.save(work / "latents.npy", encode(model.to(torch.bfloat16), pictures).half().numpy())
+    for prefix in ("", "pair_"):
+        np.save(work / f"{prefix}latents.npy", encode(model.to(torch.bfloat16), load_pictures(work, prefix)).half().numpy())
     print(json.dumps({"mean": mean.tolist(), "deviation": deviation.tolist()}))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,13 @@ from comfy.sd1_clip import SDTokenizer
 from evaluation.report import Sheet, contact_sheet
 from graft.inversion.solvers import sample_ddim
 from graft.miniature.network import LATENT_CHANNELS, LATENT_SCALE, TEXT, UNET
-from graft.miniature.world import prompt_of, sample_scene, sample_wording
+from graft.miniature.world import Scene, Wording, prompt_of, sample_scene, sample_wording
 from torch import nn
 
 from .autoencoder import build_vae
 from .trainer import DEVICE, Trainer, batch_indices, for_training, initialise
+
+HIGHEST_WEIGHT = 20.0
 
 
 class Tokens:
@@ -87,37 +91,95 @@ def alphas_cumprod() -> torch.Tensor:
     return torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0).float()
 
 
-def diffusion(work: Path, steps: int = 6300, size: int = 32, rate: float = 8e-4) -> None:
-    """UNet and text encoder on the cached latents: eps-prediction, SD's schedule, one prompt in eight dropped."""
+@dataclass(frozen=True)
+class Batch:
+    """Latents (B, C, h, w), their prompts and timesteps (B,). The last 2 * `pairs` rows are pairs, first partners first."""
+
+    latents: torch.Tensor
+    prompts: list[str]
+    timesteps: torch.Tensor
+    pairs: int
+
+
+class Examples:
+    """Batches by step: scenes, and pairs of scenes whose things look alike."""
+
+    def __init__(self, work: Path) -> None:
+        self.encoded, self.drawn = _load(work, "")
+        self.pair_encoded, self.pair_drawn = _load(work, "pair_")
+
+    def batch(self, step: int, size: int) -> Batch:
+        """A quarter of the rows are scenes; the others are pairs, whose prompts mostly leave the look to be seen."""
+        rng, pairs = np.random.default_rng(step), 3 * size // 8
+        chosen = batch_indices("diffusion", step, len(self.encoded), size - 2 * pairs)
+        prompts = [_prompt(rng, self.drawn[i], sample_wording(rng), 0.125) for i in chosen]
+        first = 2 * batch_indices("pairs", step, len(self.pair_encoded) // 2, pairs)
+        both = torch.cat([first, first + 1])
+        wordings = [replace(sample_wording(rng), **({"colour": False, "pattern": False} if rng.random() < 0.75 else {})) for _ in both]
+        prompts += [_prompt(rng, self.pair_drawn[i], wordings[row], 0.125 if row < pairs else 0.5) for row, i in enumerate(both)]
+        # A look is open at high noise levels only. A quarter of the partners are at the same level, as two parts of one picture
+        # are; the others are seen more clearly.
+        noisy = 0.4 + 0.6 * _stratified(rng, pairs)
+        clearer = torch.from_numpy(np.where(rng.random(pairs) < 0.25, 1.0, rng.random(pairs)))
+        times = torch.cat([_stratified(rng, size - 2 * pairs), noisy, noisy * clearer])
+        return Batch(
+            torch.cat([self.encoded[chosen], self.pair_encoded[both]]).float() * LATENT_SCALE, prompts, (times * 1000).long(), pairs
+        )
+
+
+def _load(work: Path, prefix: str) -> tuple[torch.Tensor, list]:
+    return torch.from_numpy(np.load(work / f"{prefix}latents.npy")), pickle.loads((work / f"{prefix}scenes.pkl").read_bytes())
+
+
+def _prompt(rng: np.random.Generator, scene: Scene, wording: Wording, dropped: float) -> str:
+    return "" if rng.random() < dropped else prompt_of(scene, wording)
+
+
+def _stratified(rng: np.random.Generator, count: int) -> torch.Tensor:
+    """(count,) in [0, 1), one in each of as many equal parts."""
+    return (torch.from_numpy(rng.permutation(count)) + torch.from_numpy(rng.random(count))) / count
+
+
+def diffusion(work: Path, steps: int = 12_000, size: int = 32, rate: float = 8e-4) -> None:
+    """UNet and text encoder on the cached latents: eps-prediction, SD's schedule.
+
+    Pairs see each other in self-attention, as two parts of one wide picture would. In a large model an object spans
+    far more cells than a convolution reaches, and attention learns to carry its look from cell to cell; here it would not.
+    """
     torch.manual_seed(3)
-    tokens = Tokens()
+    tokens, examples = Tokens(), Examples(work)
     unet, text = for_training(build_unet()), for_training(TextEncoder(len(tokens.known)))
     trainer = Trainer({"unet": unet, "text": text}, rate=rate, steps=steps, average=0.999, checkpoint=work / "diffusion.pt")
-    encoded, drawn = torch.from_numpy(np.load(work / "latents.npy")), pickle.loads((work / "scenes.pkl").read_bytes())
     schedule = alphas_cumprod()
 
-    def predict(noisy: torch.Tensor, timesteps: torch.Tensor, prompts: list[str]) -> torch.Tensor:
+    def predict(noisy: torch.Tensor, timesteps: torch.Tensor, prompts: list[str], pairs: int = 0) -> torch.Tensor:
         context = text(tokens(prompts).to(DEVICE))
         inputs = noisy.to(DEVICE, torch.bfloat16), timesteps.to(DEVICE).float()
-        return unet(*inputs, context=context, transformer_options={"optimized_attention_override": _attention}).float()
+        return unet(*inputs, context=context, transformer_options={"optimized_attention_override": partial(_attention, pairs)}).float()
 
     while trainer.unfinished:
-        chosen = batch_indices("diffusion", trainer.step, len(encoded), size)
-        rng = np.random.default_rng(trainer.step)
-        prompts = ["" if rng.random() < 0.125 else prompt_of(drawn[i], sample_wording(rng)) for i in chosen]
-        strata = (torch.from_numpy(rng.permutation(size)) + torch.from_numpy(rng.random(size))) / size
-        timesteps = (strata * 1000).long()
-        level = schedule[timesteps][:, None, None, None]
-        noise = torch.from_numpy(rng.standard_normal((size, *encoded.shape[1:]), dtype=np.float32))
-        noisy = level.sqrt() * encoded[chosen].float() * LATENT_SCALE + (1 - level).sqrt() * noise
-        trainer.update((predict(noisy, timesteps, prompts) - noise.to(DEVICE)).square().mean())
+        batch = examples.batch(trainer.step, size)
+        level = schedule[batch.timesteps][:, None, None, None]
+        noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(trainer.step))
+        noisy = level.sqrt() * batch.latents + (1 - level).sqrt() * noise
+        predicted = predict(noisy, batch.timesteps, batch.prompts, batch.pairs)
+        # Errors count as errors of v (Salimans and Ho 2022): those of eps alone would leave layout and colour, which the
+        # noisiest levels decide, to chance. Bounded, since the last levels hold next to no picture.
+        weight = (1 / level).clamp(max=HIGHEST_WEIGHT)
+        trainer.update(((predicted - noise.to(DEVICE)).square() * (weight / weight.mean()).to(DEVICE)).mean())
         if trainer.step % 1000 == 0:
             with trainer.averaged():
                 sample_sheet(work, predict, trainer.step)
 
 
-def _attention(_, *operands, **options) -> torch.Tensor:
-    return plain_attention(*operands, **options)
+def _attention(pairs: int, _, query, key, value, heads, **_options) -> torch.Tensor:
+    """Self-attention in which the last `pairs` rows and the `pairs` rows before them also attend to their partners."""
+    if not pairs or key.shape[1] != query.shape[1]:
+        return plain_attention(query, key, value, heads)
+    alone = len(query) - 2 * pairs
+    linked = [torch.cat([part[alone:], part[alone:].roll(pairs, dims=0)], dim=1) for part in (key, value)]
+    parts = plain_attention(query[:alone], key[:alone], value[:alone], heads), plain_attention(query[alone:], *linked, heads)
+    return torch.cat(parts)
 
 
 @torch.no_grad()

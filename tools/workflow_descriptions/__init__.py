@@ -3,7 +3,96 @@
 Each file has `graphs()`, which returns its workflows; build_workflows.py finds the files by itself. What several need is here.
 """
 
-from graph import Graph, Node, Output
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graph import Graph, Group, Node, Output, Place
+
+CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a checkpoint brings."""
+
+    unet: Output
+    clip: Output
+    vae: Output
+
+
+def load_checkpoint(graph: Graph) -> Model:
+    loaded = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+    return Model(loaded["MODEL"], loaded["CLIP"], loaded["VAE"])
+
+
+def load_miniature(graph: Graph) -> Model:
+    loaded = graph.add("GraftLoadMiniature", place=Place(column=0))
+    return Model(loaded["model"], loaded["clip"], loaded["vae"])
+
+
+def encode(graph: Graph, model: Model, title: str, text: str | Output) -> Output:
+    """A prompt that nodes can find words in."""
+    return graph.add("GraftEncodePrompt", title=title, clip=model.clip, text=text, place=Place(column=0))["conditioning"]
+
+
+def steps_of(graph: Graph, model: Model, steps: int) -> Output:
+    """The papers' schedule."""
+    return graph.add("BasicScheduler", model=model.unet, scheduler="ddim_uniform", steps=steps, denoise=1.0)[0]
+
+
+def invert(graph: Graph, model: Model, picture: Output, prompt: Output, sigmas: Output, title: str | None = None) -> Output:
+    """The trajectory of a picture, by plain DDIM inversion as in the papers."""
+    inverted = graph.add(
+        "GraftInvertImage",
+        title=title,
+        model=model.unet,
+        vae=model.vae,
+        image=picture,
+        conditioning=prompt,
+        sigmas=sigmas,
+        solver="DDIM",
+        iterations=1,
+    )
+    return inverted["trajectory"]
+
+
+def record(graph: Graph, model: Model, prompt: Output, negative: Output) -> tuple[Output, Group]:
+    """The trajectory of a generation as in the papers (512 px, 50 DDIM steps, guidance 7.5), shown as "1 source", and its box."""
+    with graph.group("2 Generate the source") as box:
+        noise = graph.add("RandomNoise", noise_seed=42)
+        guider = graph.add("CFGGuider", model=model.unet, positive=prompt, negative=negative, cfg=7.5)
+        sampler = graph.add("GraftSampler", solver="DDIM")
+        sigmas = steps_of(graph, model, steps=50)
+        latent = graph.add("EmptyLatentImage", width=512, height=512, batch_size=1)
+        recorded = graph.add(
+            "GraftRecordTrajectory", noise=noise[0], guider=guider[0], sampler=sampler[0], sigmas=sigmas, latent_image=latent[0]
+        )
+        decoded = graph.add("VAEDecode", samples=recorded["latent"], vae=model.vae)
+        graph.add("PreviewImage", title="1 source", images=decoded[0])
+    return recorded["trajectory"], box
+
+
+def sampling(
+    graph: Graph, model: Model, edited: Output, trajectory: Output, prompt: Output, negative: Output, cfg: float
+) -> dict[str, Output]:
+    """What SamplerCustomAdvanced takes: the model with its edits, from where the trajectory starts, along its noise levels."""
+    start = graph.add("GraftStartFromTrajectory", model=model.unet, trajectory=trajectory)
+    sampler = graph.add("GraftSampler", solver="DDIM")
+    guider = graph.add("CFGGuider", model=edited, positive=prompt, negative=negative, cfg=cfg)
+    return {
+        "noise": start["noise"],
+        "guider": guider[0],
+        "sampler": sampler[0],
+        "sigmas": start["sigmas"],
+        "latent_image": start["latent"],
+    }
+
+
+def sample(graph: Graph, model: Model, edited: Output, trajectory: Output, prompt: Output, negative: Output, cfg: float) -> Output:
+    """The picture that the model with its edits makes from where the trajectory starts."""
+    sampled = graph.add("SamplerCustomAdvanced", **sampling(graph, model, edited, trajectory, prompt, negative, cfg))
+    return graph.add("VAEDecode", samples=sampled["output"], vae=model.vae)["IMAGE"]
 
 
 def show_enlarged(graph: Graph, picture: Output, title: str, save_as: str | None = None) -> Node:

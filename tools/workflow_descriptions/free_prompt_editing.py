@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from graph import Choice, Graph, Group, Node, Output, Place
+from graph import Choice, Graph, Group, Output, Place
 
-from . import show_enlarged
+from . import Model, invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
 
 REAL = "Free-Prompt-Editing"
 SYNTHETIC = "Free-Prompt-Editing of a generation"
 MINIATURE = "Free-Prompt-Editing (miniature)"
-CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
 
 
 def graphs() -> list[Graph]:
@@ -30,16 +29,16 @@ def _real() -> Graph:
         title="Read me",
     )
     with graph.group("1 Model and picture"):
-        model = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+        model = load_checkpoint(graph)
         loaded = graph.add("LoadImage", title="Your picture", place=Place(column=0), image="example.png")
         picture = graph.add(
             "ImageScale", image=loaded["IMAGE"], upscale_method="lanczos", width=512, height=512, crop="center", place=Place(column=1)
         )
         graph.add("PreviewImage", title="1 input", images=picture["IMAGE"], place=Place(column=1))
-    trajectory, empty, inversion = _inversion(graph, model["MODEL"], model["CLIP"], model["VAE"], picture["IMAGE"], steps=50)
+    trajectory, empty, inversion = _inversion(graph, model, picture["IMAGE"], steps=50)
     with graph.group("3 Edit", below=inversion):
-        target = graph.add("CLIPTextEncode", title="What it should show", clip=model["CLIP"], text="a red car")
-        result = _edit(graph, model["MODEL"], model["VAE"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=7.5)
+        target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="a red car")
+        result = _edit(graph, model, trajectory, empty, target[0], empty, cfg=7.5)
         graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
     return graph
 
@@ -56,23 +55,13 @@ def _synthetic() -> Graph:
         title="Read me",
     )
     with graph.group("1 Model and prompts"):
-        model = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
-        source = graph.add("CLIPTextEncode", title="Source prompt", clip=model["CLIP"], text="a photo of a husky")
-        target = graph.add("CLIPTextEncode", title="What it should show", clip=model["CLIP"], text="a photo of a poodle")
-        negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model["CLIP"], text="")
-    with graph.group("2 Generate the source") as generation:
-        noise = graph.add("RandomNoise", noise_seed=42)
-        guider = graph.add("CFGGuider", model=model["MODEL"], positive=source[0], negative=negative[0], cfg=7.5)
-        sampler = graph.add("GraftSampler", solver="DDIM")
-        sigmas = graph.add("BasicScheduler", model=model["MODEL"], scheduler="ddim_uniform", steps=50, denoise=1.0)
-        latent = graph.add("EmptyLatentImage", width=512, height=512, batch_size=1)
-        recorded = graph.add(
-            "GraftRecordTrajectory", noise=noise[0], guider=guider[0], sampler=sampler[0], sigmas=sigmas[0], latent_image=latent[0]
-        )
-        decoded = graph.add("VAEDecode", samples=recorded["latent"], vae=model["VAE"])
-        graph.add("PreviewImage", title="1 source", images=decoded[0])
+        model = load_checkpoint(graph)
+        source = graph.add("CLIPTextEncode", title="Source prompt", clip=model.clip, text="a photo of a husky")
+        target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="a photo of a poodle")
+        negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="")
+    trajectory, generation = record(graph, model, source[0], negative[0])
     with graph.group("3 Edit", below=generation):
-        result = _edit(graph, model["MODEL"], model["VAE"], recorded["trajectory"], source[0], target[0], negative[0], cfg=7.5)
+        result = _edit(graph, model, trajectory, source[0], target[0], negative[0], cfg=7.5)
         graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
     return graph
 
@@ -91,7 +80,7 @@ def _miniature() -> Graph:
         title="Read me",
     )
     with graph.group("1 Model and picture"):
-        model = graph.add("GraftLoadMiniature", place=Place(column=0))
+        model = load_miniature(graph)
         scene = graph.add(
             "GraftMiniatureScene",
             first_shape="cube",
@@ -104,49 +93,27 @@ def _miniature() -> Graph:
         )
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
-    trajectory, empty, inversion = _inversion(graph, model["model"], model["clip"], model["vae"], scene["picture"], steps=25)
+    trajectory, empty, inversion = _inversion(graph, model, scene["picture"], steps=25)
     with graph.group("3 Edit", below=inversion):
-        target = graph.add("CLIPTextEncode", title="What it should show", clip=model["clip"], text=scene["ground_truth_prompt"])
-        result = _edit(graph, model["model"], model["vae"], trajectory["trajectory"], empty[0], target[0], empty[0], cfg=2.5, layers="all")
+        target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=scene["ground_truth_prompt"])
+        result = _edit(graph, model, trajectory, empty, target[0], empty, cfg=2.5, layers="all")
         show_enlarged(graph, result, "2 result", save_as="Graft/free-prompt-editing")
     return graph
 
 
-def _inversion(graph: Graph, model: Output, clip: Output, vae: Output, picture: Output, steps: int) -> tuple[Node, Node, Group]:
+def _inversion(graph: Graph, model: Model, picture: Output, steps: int) -> tuple[Output, Output, Group]:
     """The inverted picture, the empty prompt it was inverted with, and the box of both."""
     with graph.group("2 Invert the picture") as box:
-        empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=clip, text="")
-        sigmas = graph.add("BasicScheduler", model=model, scheduler="ddim_uniform", steps=steps, denoise=1.0)
-        inverted = graph.add(
-            "GraftInvertImage", model=model, vae=vae, image=picture, conditioning=empty[0], sigmas=sigmas[0], solver="DDIM", iterations=1
-        )
-    return inverted, empty, box
+        empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="")[0]
+        trajectory = invert(graph, model, picture, empty, steps_of(graph, model, steps))
+    return trajectory, empty, box
 
 
 def _edit(
-    graph: Graph,
-    model: Output,
-    vae: Output,
-    trajectory: Output,
-    source: Output,
-    target: Output,
-    negative: Output,
-    cfg: float,
-    layers: str = "paper",
+    graph: Graph, model: Model, trajectory: Output, source: Output, target: Output, negative: Output, cfg: float, layers: str = "paper"
 ) -> Output:
     """The edited picture: sampled from where the trajectory starts, looking at it on the way."""
     edited = graph.add(
-        "GraftReplaceSelfAttention", model=model, source=trajectory, source_conditioning=source, end_percent=0.8, layers=Choice(layers)
+        "GraftReplaceSelfAttention", model=model.unet, source=trajectory, source_conditioning=source, end_percent=0.8, layers=Choice(layers)
     )
-    start = graph.add("GraftStartFromTrajectory", model=model, trajectory=trajectory)
-    sampler = graph.add("GraftSampler", solver="DDIM")
-    guider = graph.add("CFGGuider", model=edited["model"], positive=target, negative=negative, cfg=cfg)
-    sampled = graph.add(
-        "SamplerCustomAdvanced",
-        noise=start["noise"],
-        guider=guider[0],
-        sampler=sampler[0],
-        sigmas=start["sigmas"],
-        latent_image=start["latent"],
-    )
-    return graph.add("VAEDecode", samples=sampled["output"], vae=vae)["IMAGE"]
+    return sample(graph, model, edited["model"], trajectory, target, negative, cfg)

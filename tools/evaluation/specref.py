@@ -1,0 +1,106 @@
+"""SpecRef: one thing becomes the reference's, with the paper's ablation of its masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from graft.host.layers import all_layers, layers_at, require_unet
+from graft.host.plan import Edit
+from graft.host.reference_attention import ReferenceAttention
+from graft.host.windows import Window
+from graft.miniature.world import COLOURS, GROUNDS, PATTERNS, SHAPES, Scene, Wording, sample_scene
+from torch import Tensor
+
+from .laboratory import UNSEEN, Laboratory, Pictured, picture
+from .prompt_to_prompt import MAP_LEVEL, blend, control
+from .report import Sheet, Table
+from .swaps import GUIDANCE, STEPS, Group, background_psnr, edited, groups_of, share
+
+WORDING = Wording(colour=False, pattern=False)
+"""Prompts leave out what the reference shows: where the prompt says it all, Prompt-to-Prompt needs no reference."""
+
+THRESHOLD, START = 0.3, 0.0
+
+
+def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Sheet]]:
+    """`count` unseen pictures of one thing, and as many references with another thing at its place."""
+    rng = np.random.default_rng(UNSEEN + 4)
+    cases = [sample_case(rng) for _ in range(count)]
+    sources, references, targets = (picture(case[part] for case in cases) for part in range(3))
+    groups = groups_of(laboratory, sources, targets, WORDING, references)
+    ablation = {
+        "no reference": None,
+        "no masks": (False, False),
+        "mask_s only": (True, False),
+        "mask_t only": (False, True),
+        "both masks": (True, True),
+    }
+    rows, shown = [], {"source": sources.pictures, "reference": references.pictures, "truth": targets.pictures}
+    for label, masks in ablation.items():
+
+        def edits(group: Group, masks=masks) -> list[Edit]:
+            mask_s, mask_t = masks or (False, False)
+            seen = object_masks(references, group.indices) if mask_s else None
+            reference = [] if masks is None else [attention(laboratory, group, seen, mask_t)]
+            return [*control(laboratory, group), *reference, blend(laboratory, group)]
+
+        pictures = edited(laboratory, groups, edits, sources.pictures.shape)
+        rows.append({"method": label} | measure(laboratory, sources, targets, pictures))
+        shown[label] = pictures
+    note = (
+        f"{count} pictures of one thing; the prompts name its shape before and after, the reference shows another colour and pattern at the same place. "
+        f"{STEPS} DDIM steps, guidance {GUIDANCE:g}; Prompt-to-Prompt and local blend as above, reference attention in all layers from the first step, threshold {THRESHOLD:g}. "
+        "Colour, pattern, shape: percent of pictures in which the judge sees the reference's. Background: outside object and shadow, against the source picture."
+    )
+    return [Table("specref", "SpecRef: the look of a reference", note, tuple(rows))], [Sheet("specref", shown)]
+
+
+def sample_case(rng: np.random.Generator) -> tuple[Scene, Scene, Scene]:
+    """A source, a reference and the truth: the source with the reference's thing."""
+    source = sample_scene(rng, count=1)
+    (thing,) = source.things
+    other = replace(
+        thing,
+        shape=_another(SHAPES, thing.shape, rng),
+        colour=_another(COLOURS, thing.colour, rng),
+        pattern=str(rng.choice(PATTERNS)),
+        shade=float(rng.uniform(-1, 1)),
+        tone=float(rng.uniform(-1, 1)),
+    )
+    elsewhere = sample_scene(rng, count=0, ground=_another(GROUNDS, source.ground, rng), style=source.style)
+    return source, elsewhere.with_thing(other), source.without(0).with_thing(other)
+
+
+def _another(options: tuple[str, ...], present: str, rng: np.random.Generator) -> str:
+    return str(rng.choice([option for option in options if option != present]))
+
+
+def attention(laboratory: Laboratory, group: Group, reference_mask: Tensor | None, by_words: bool) -> ReferenceAttention:
+    """Reference attention with the reference's object mask (mask_s), and where the new word is looked at (mask_t)."""
+    model, network = laboratory.model, require_unet(laboratory.model)
+    return ReferenceAttention(
+        stream=group.reference,
+        window=Window.of_percent(model, START, 1.0),
+        layers=all_layers(network),
+        target_words=group.target_word if by_words else "",
+        map_layers=layers_at(network, MAP_LEVEL),
+        threshold=THRESHOLD,
+        interpolation="bilinear",
+        reference_mask=reference_mask,
+    )
+
+
+def object_masks(pictured: Pictured, indices: list[int]) -> Tensor:
+    """(B, H, W): where the things of the chosen pictures are seen."""
+    return torch.stack([torch.from_numpy(pictured.objects[index].sum(0)).float() for index in indices])
+
+
+def measure(laboratory: Laboratory, sources: Pictured, targets: Pictured, pictures: Tensor) -> dict[str, float]:
+    verdicts = laboratory.verdicts(pictures)
+    shares = {
+        " and ".join(names): share(targets.scenes, verdicts, *names)
+        for names in (("colour", "pattern"), ("colour",), ("pattern",), ("shape",))
+    }
+    return shares | {"background PSNR (dB)": background_psnr(sources, targets, pictures)}

@@ -1,0 +1,168 @@
+"""Prompt-to-Prompt: words swapped, added and weighted in generations of an SD1.5 checkpoint, and a word swapped on the miniature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graph import Choice, Graph, Output, Place
+
+from . import Model, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show_enlarged, steps_of
+
+MINIATURE = "Prompt-to-Prompt (miniature)"
+OLD_COLOUR, NEW_COLOUR = "red", "blue"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A way to change a prompt. `control` is what Cross-Attention Control is given; `blend` names the words of both prompts
+    whose place may change, None lets all of the picture change."""
+
+    title: str
+    description: str
+    note: str
+    source: str
+    target: str
+    control: dict[str, str] = field(default_factory=dict)
+    blend: tuple[str, str] | None = None
+
+
+EDITS = (
+    Edit(
+        "Prompt-to-Prompt replace",
+        "Swap a word of a prompt; the picture stays the same but for what the word shows.",
+        "Swaps words: the new word is looked at where the old one was. Both prompts need as many words.\n\n"
+        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
+        "2. Write both prompts, and name the old and the new word in **Local Blend**.\n"
+        "3. Press **Run**.\n\n"
+        "**The new object keeps too much of the old shape?** Lower *end_percent* of Cross-Attention Control, then of Replace Self-Attention.\n\n"
+        "**It changes too little of the picture, or too much?** Lower or raise *threshold* of Local Blend. "
+        "Without Local Blend the background may change a little too.",
+        "a photo of a cat on a bench",
+        "a photo of a dog on a bench",
+        {"mode": "replace"},
+        ("cat", "dog"),
+    ),
+    Edit(
+        "Prompt-to-Prompt refine",
+        "Add words to a prompt; the picture keeps its composition.",
+        "Adds words, or changes several: what both prompts share stays in its place, new words find their own.\n\n"
+        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
+        "2. Write both prompts, and press **Run**.\n\n"
+        "**Too little changes?** Lower *end_percent* of Cross-Attention Control and of Replace Self-Attention. "
+        "**The composition is lost?** Raise them.\n\n"
+        "**Only one thing shall change?** Put Local Blend behind Replace Self-Attention and name the words whose place may change.",
+        "a photo of a house on a mountain",
+        "a photo of a house on a mountain in winter, covered in snow",
+        {"mode": "refine"},
+    ),
+    Edit(
+        "Prompt-to-Prompt reweight",
+        "Make a word of a prompt count more or less; the picture keeps its composition.",
+        "Makes words count more or less, in a picture that stays the same otherwise.\n\n"
+        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
+        "2. Write the same prompt twice, and into *word_weights* of Cross-Attention Control how much a word counts: "
+        "above 1 more, below 1 less, below 0 the opposite.\n"
+        "3. Press **Run**.\n\n"
+        "**Too little happens?** Use a larger weight, or lower *end_percent* of Replace Self-Attention.",
+        "a smiling rabbit doll",
+        "a smiling rabbit doll",
+        {"mode": "refine", "word_weights": "smiling: 5"},
+    ),
+)
+
+
+def graphs() -> list[Graph]:
+    return [*(_generated(edit) for edit in EDITS), _miniature()]
+
+
+def _generated(edit: Edit) -> Graph:
+    """The paper's settings: 512 px, 50 DDIM steps, guidance 7.5, cross-attention until 80 % and self-attention until 40 % of the steps."""
+    graph = Graph(edit.title, edit.description, thumbnail_of=MINIATURE)
+    graph.note(f"## {edit.title}\n{edit.note}", title="Read me")
+    with graph.group("1 Model and prompts"):
+        model = load_checkpoint(graph)
+        source = encode(graph, model, "Source prompt", edit.source)
+        target = encode(graph, model, "What it should show", edit.target)
+        negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="")[0]
+    trajectory, generation = record(graph, model, source, negative)
+    with graph.group("3 Edit", below=generation):
+        edited = _edited(graph, model, trajectory, source, edit.control, edit.blend)
+        result = sample(graph, model, edited, trajectory, target, negative, cfg=7.5)
+        graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/prompt-to-prompt")
+    return graph
+
+
+def _miniature() -> Graph:
+    graph = Graph(
+        MINIATURE, "Swap a word of a drawn scene's prompt, and see where its words are looked at; runs in seconds on any machine."
+    )
+    graph.note(
+        "## Prompt-to-Prompt on the miniature\n"
+        "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
+        "**Miniature Scene** draws a picture, its prompt, and what the picture should look like after the *change*. The picture is inverted under "
+        f"its prompt; then *{OLD_COLOUR}* becomes *{NEW_COLOUR}*. **Local Blend** keeps what is outside these words' place nearly as it was.\n\n"
+        "**Show Attention** samples like SamplerCustomAdvanced and shows where words were looked at: on top of the picture, and layer by layer, "
+        "step by step.\n\n"
+        "*layers* is *all* and *word_map_grid* is *half* here: the paper's rules are made for pictures of 512 pixels.\n\n"
+        "Try another *change*, then name its words in **Local Blend** and **Show Attention** as well: "
+        "colours red, blue, green ..., shapes ball, cube, cone, star.",
+        title="Read me",
+    )
+    with graph.group("1 Model and picture"):
+        model = load_miniature(graph)
+        scene = graph.add(
+            "GraftMiniatureScene",
+            ground="snow",
+            first_shape="ball",
+            first_colour=OLD_COLOUR,
+            first_x=0.3,
+            first_y=0.85,
+            first_size=0.16,
+            second_shape="cube",
+            second_colour="yellow",
+            second_x=0.75,
+            second_y=0.75,
+            change=Choice("recolour", new_colour=NEW_COLOUR),
+            place=Place(column=0),
+        )
+        show_enlarged(graph, scene["picture"], "1 input")
+        show_enlarged(graph, scene["ground_truth"], "3 ground truth")
+    with graph.group("2 Invert the picture") as inversion:
+        source = encode(graph, model, "Source prompt", scene["prompt"])
+        trajectory = invert(graph, model, scene["picture"], source, steps_of(graph, model, steps=25))
+    with graph.group("3 Edit", below=inversion):
+        target = encode(graph, model, "What it should show", scene["ground_truth_prompt"])
+        negative = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", place=Place(column=0))[0]
+        edited = _edited(graph, model, trajectory, source, {"mode": "replace"}, (OLD_COLOUR, NEW_COLOUR), layers="all", grid="half")
+        sampled = graph.add(
+            "GraftShowAttention",
+            **sampling(graph, model, edited, trajectory, target, negative, cfg=2.5),
+            vae=model.vae,
+            words=f"{NEW_COLOUR}, ball, snow",
+            word_map_grid="half",
+        )
+        show_enlarged(graph, sampled["image"], "2 result", save_as="Graft/prompt-to-prompt")
+        show_enlarged(graph, sampled["heat_maps"], "4 where words are looked at")
+        graph.add("PreviewImage", title="5 layers by steps", images=sampled["layers_by_steps"], place=Place(width=400, height=560))
+    return graph
+
+
+def _edited(
+    graph: Graph,
+    model: Model,
+    trajectory: Output,
+    source: Output,
+    control: dict[str, str],
+    blend: tuple[str, str] | None,
+    layers: str = "paper",
+    grid: str = "quarter (paper)",
+) -> Output:
+    """The model with the three controls."""
+    stream = {"source": trajectory, "source_conditioning": source}
+    edited = graph.add("GraftCrossAttentionControl", model=model.unet, **stream, **control, end_percent=0.8)
+    edited = graph.add("GraftReplaceSelfAttention", model=edited["model"], **stream, end_percent=0.4, layers=Choice(layers))
+    if blend is not None:
+        edited = graph.add(
+            "GraftLocalBlend", model=edited["model"], **stream, source_words=blend[0], target_words=blend[1], word_map_grid=grid
+        )
+    return edited["model"]
