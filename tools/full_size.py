@@ -34,7 +34,7 @@ from pack import load_host, load_pack
 from PIL import Image
 from quickstart_error import QuickstartError, reporting
 
-WORKFLOWS = ("Free-Prompt-Editing",)
+WORKFLOWS = ("SpecRef 1 cat to dog",)
 PICTURE_SIDE = 512
 LONGEST_RUN = 4 * 3600.0  # seconds
 
