@@ -56,6 +56,8 @@ class RunningReferenceAttention(RunningEdit):
         self.edit, self.run, self.streams = edit, run, (edit.stream,)
         run.require_batch("reference_mask", edit.reference_mask)
         run.require_batch("target_mask", edit.target_mask)
+        if edit.reference_mask is not None and not (edit.reference_mask >= edit.threshold).flatten(1).any(dim=1).all():
+            run.note("reference_mask: it is empty, so nothing of the reference is seen; paint over what shall be seen of it")
         self.maps = None
         if edit.finds_region:
             tokens = token_groups(run.prompts("Reference Attention"), [(edit.target_words, "target_words")])
@@ -102,5 +104,7 @@ class RunningReferenceAttention(RunningEdit):
             return keys.new_ones(keys.shape[:2]).bool()
         seen = token_mask(edit.reference_mask.to(keys.device), place.grid, edit.threshold, edit.interpolation).flatten(1)
         if not seen.any(dim=1).all():
-            self.run.note("reference_mask: it is empty on a layer's grid, so nothing of the reference is seen there")
+            self.run.note(
+                "reference_mask: what it shows is too small for some layers' grids; the target keeps its own self-attention there"
+            )
         return seen

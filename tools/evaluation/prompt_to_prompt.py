@@ -61,8 +61,8 @@ def control(laboratory: Laboratory, group: Group, cross: float = 0.8, own: float
     return [CrossAttentionControl(group.source, "replace", (0.0, cross)), maps]
 
 
-def blend(laboratory: Laboratory, group: Group, background: Background = "the source's own step") -> LocalBlend:
-    """Local blend by the words of the group, with the paper's thresholds."""
+def blend(laboratory: Laboratory, group: Group, background: Background = "the source's own step", threshold: float = 0.3) -> LocalBlend:
+    """Local blend by the words of the group, from the paper's start."""
     layers = layers_at(require_unet(laboratory.model), MAP_LEVEL)
-    words = BlendWords(group.source_word, group.target_word, "", "", 0.3, 0.3, layers)
+    words = BlendWords(group.source_word, group.target_word, "", "", threshold, threshold, layers)
     return LocalBlend(group.source, Window.of_percent(laboratory.model, 0.2, 1.0), words, None, background)

@@ -21,7 +21,7 @@ from .swaps import GUIDANCE, STEPS, Group, background_psnr, edited, groups_of, s
 WORDING = Wording(colour=False, pattern=False)
 """Prompts leave out what the reference shows: where the prompt says it all, Prompt-to-Prompt needs no reference."""
 
-THRESHOLD, START = 0.3, 0.0
+START, THRESHOLD, BLEND_THRESHOLD = 0.08, 0.3, 0.5
 
 
 def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Sheet]]:
@@ -44,14 +44,15 @@ def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Shee
             mask_s, mask_t = masks or (False, False)
             seen = object_masks(references, group.indices) if mask_s else None
             reference = [] if masks is None else [attention(laboratory, group, seen, mask_t)]
-            return [*control(laboratory, group), *reference, blend(laboratory, group)]
+            return [*control(laboratory, group), *reference, blend(laboratory, group, threshold=BLEND_THRESHOLD)]
 
         pictures = edited(laboratory, groups, edits, sources.pictures.shape)
         rows.append({"method": label} | measure(laboratory, sources, targets, pictures))
         shown[label] = pictures
     note = (
         f"{count} pictures of one thing; the prompts name its shape before and after, the reference shows another colour and pattern at the same place. "
-        f"{STEPS} DDIM steps, guidance {GUIDANCE:g}; Prompt-to-Prompt and local blend as above, reference attention in all layers from the first step, threshold {THRESHOLD:g}. "
+        f"{STEPS} DDIM steps, guidance {GUIDANCE:g}; Prompt-to-Prompt as above, reference attention in all layers from {START:g}, threshold {THRESHOLD:g}, "
+        f"local blend with threshold {BLEND_THRESHOLD:g}. "
         "Colour, pattern, shape: percent of pictures in which the judge sees the reference's. Background: outside object and shadow, against the source picture."
     )
     return [Table("specref", "SpecRef: the look of a reference", note, tuple(rows))], [Sheet("specref", shown)]
