@@ -3,6 +3,10 @@
 Four levels, two residual blocks each, attention on the upper three: the sixteen self-attention blocks of SD1.x with
 the numbers they have there. Latents are a quarter of the picture's side, so that 64 pixels give SD's quarter-size
 ladder of token grids (256, 64, 16, 4 tokens).
+
+In a large model an object spans far more cells than a convolution reaches, and self-attention learns to carry its look
+from cell to cell; a network this small would leave that to its convolutions. So half of its training pictures or more
+are pairs that see each other in self-attention, with things that look alike (`tools/training/diffusion.py`).
 """
 
 LATENT_CHANNELS = 8

@@ -49,12 +49,12 @@ def free_prompt_editing(laboratory, batch: int):
 def specref(laboratory, batch: int):
     """SpecRef with Prompt-to-Prompt and local blend."""
     import torch
-    from evaluation.prompt_to_prompt import blend, control
-    from evaluation.specref import attention
+    from evaluation.prompt_to_prompt import control
+    from evaluation.specref import attention, keep
 
     group = _group(laboratory, batch)
     reference_mask = torch.ones(batch, 64, 64)
-    return group, [*control(laboratory, group), attention(laboratory, group, reference_mask, True), blend(laboratory, group)]
+    return group, [*control(laboratory, group), attention(laboratory, group, reference_mask, True), keep(laboratory, group)]
 
 
 METHODS = {"free_prompt_editing": free_prompt_editing, "specref": specref}

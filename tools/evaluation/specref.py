@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from graft.host.layers import all_layers, layers_at, require_unet
+from graft.host.local_blend import LocalBlend
 from graft.host.plan import Edit
 from graft.host.reference_attention import ReferenceAttention
 from graft.host.windows import Window
@@ -16,12 +17,12 @@ from torch import Tensor
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
 from .prompt_to_prompt import MAP_LEVEL, blend, control
 from .report import Sheet, Table
-from .swaps import GUIDANCE, STEPS, Group, background_psnr, edited, groups_of, share
+from .swaps import STEPS, Group, background_psnr, edited, groups_of, share
 
 WORDING = Wording(colour=False, pattern=False)
 """Prompts leave out what the reference shows: where the prompt says it all, Prompt-to-Prompt needs no reference."""
 
-START, THRESHOLD, BLEND_THRESHOLD = 0.08, 0.3, 0.5
+GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.5, 0.08, 0.3, 0.6
 
 
 def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Sheet]]:
@@ -44,15 +45,15 @@ def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Shee
             mask_s, mask_t = masks or (False, False)
             seen = object_masks(references, group.indices) if mask_s else None
             reference = [] if masks is None else [attention(laboratory, group, seen, mask_t)]
-            return [*control(laboratory, group), *reference, blend(laboratory, group, threshold=BLEND_THRESHOLD)]
+            return [*control(laboratory, group), *reference, keep(laboratory, group)]
 
-        pictures = edited(laboratory, groups, edits, sources.pictures.shape)
+        pictures = edited(laboratory, groups, edits, sources.pictures.shape, GUIDANCE)
         rows.append({"method": label} | measure(laboratory, sources, targets, pictures))
         shown[label] = pictures
     note = (
         f"{count} pictures of one thing; the prompts name its shape before and after, the reference shows another colour and pattern at the same place. "
         f"{STEPS} DDIM steps, guidance {GUIDANCE:g}; Prompt-to-Prompt as above, reference attention in all layers from {START:g}, threshold {THRESHOLD:g}, "
-        f"local blend with threshold {BLEND_THRESHOLD:g}. "
+        f"local blend with the source's trajectory, threshold {BLEND_THRESHOLD:g}. "
         "Colour, pattern, shape: percent of pictures in which the judge sees the reference's. Background: outside object and shadow, against the source picture."
     )
     return [Table("specref", "SpecRef: the look of a reference", note, tuple(rows))], [Sheet("specref", shown)]
@@ -91,6 +92,11 @@ def attention(laboratory: Laboratory, group: Group, reference_mask: Tensor | Non
         interpolation="bilinear",
         reference_mask=reference_mask,
     )
+
+
+def keep(laboratory: Laboratory, group: Group) -> LocalBlend:
+    """Outside the words' place the source's trajectory."""
+    return blend(laboratory, group, "the source's trajectory", BLEND_THRESHOLD)
 
 
 def object_masks(pictured: Pictured, indices: list[int]) -> Tensor:

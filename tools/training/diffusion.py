@@ -149,7 +149,7 @@ def diffusion(work: Path, steps: int = 12_000, size: int = 32, rate: float = 8e-
     torch.manual_seed(3)
     tokens, examples = Tokens(), Examples(work)
     unet, text = for_training(build_unet()), for_training(TextEncoder(len(tokens.known)))
-    trainer = Trainer({"unet": unet, "text": text}, rate=rate, steps=steps, average=0.999, checkpoint=work / "diffusion.pt")
+    trainer = Trainer({"unet": unet, "text": text}, rate=rate, steps=steps, average=0.99, checkpoint=work / "diffusion.pt")
     schedule = alphas_cumprod()
 
     def predict(noisy: torch.Tensor, timesteps: torch.Tensor, prompts: list[str], pairs: int = 0) -> torch.Tensor:

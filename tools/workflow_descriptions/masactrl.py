@@ -47,8 +47,8 @@ def _miniature() -> Graph:
         "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
         "The prompt turns a ball into a cube and does not say its colour; the new object reads it from the old picture. "
         "Compare **2 result** with **4 without the edit**.\n\n"
-        "Do not expect so much elsewhere. The inverted noise alone brings the colour back in most scenes, and where it does not, the edit "
-        "seldom helps: this model keeps colours in other places than self-attention. It is a check that the nodes work, no measure of the method.\n\n"
+        "In some scenes the inverted noise alone brings the colour back; the edit matters where it does not.\n\n"
+        "*layers* is *all* here: the paper's rule is made for pictures of 512 pixels.\n\n"
         "Try another *first_colour* or *ground*.",
         title="Read me",
     )
@@ -59,8 +59,8 @@ def _miniature() -> Graph:
             ground="night",
             first_shape="ball",
             first_colour="purple",
-            first_x=0.6,
-            first_y=0.7,
+            first_x=0.5,
+            first_y=0.75,
             first_size=0.17,
             change=Choice("reshape", new_shape="cube"),
             place=Place(column=0),
@@ -72,7 +72,14 @@ def _miniature() -> Graph:
         trajectory = invert(graph, model, scene["picture"], empty, steps_of(graph, model, steps=25))
     with graph.group("3 Edit", below=inversion) as edit:
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="a photo of a cube at night")[0]
-        edited = graph.add("GraftReplaceKeysAndValues", model=model.unet, source=trajectory, source_conditioning=empty)
+        edited = graph.add(
+            "GraftReplaceKeysAndValues",
+            model=model.unet,
+            source=trajectory,
+            source_conditioning=empty,
+            start_percent=0.16,
+            layers=Choice("all"),
+        )
         result = sample(graph, model, edited["model"], trajectory, target, empty, cfg=2.5)
         show_enlarged(graph, result, "2 result", save_as="Graft/masactrl")
     with graph.group("4 The same without the edit", below=edit):
