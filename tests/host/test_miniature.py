@@ -90,3 +90,21 @@ def test_free_prompt_editing_keeps_more_of_the_layout_than_its_baselines(laborat
         assert edited["object IoU"] > baseline["object IoU"]
         assert edited["PSNR (dB)"] > baseline["PSNR (dB)"]
     assert edited["success"] >= 75
+
+
+def test_local_blend_keeps_the_background_and_the_edit(laboratory):
+    from evaluation import prompt_to_prompt
+
+    (table,), _ = prompt_to_prompt.run(laboratory, count=6, methods=("cross- and self-attention", "both, local blend"))
+    without, blended = table.rows
+    assert blended["background PSNR (dB)"] >= without["background PSNR (dB)"] + 1
+    assert blended["colour"] >= without["colour"] >= 80
+
+
+def test_a_reference_gives_its_look_to_what_the_prompt_leaves_open(laboratory):
+    from evaluation import specref
+
+    (table,), _ = specref.run(laboratory, count=6, methods=("no reference", "both masks"))
+    without, referred = table.rows
+    assert referred["colour"] >= without["colour"] + 30
+    assert referred["background PSNR (dB)"] >= 27

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from graft.host.cross_attention import CrossAttentionControl
 from graft.host.layers import all_layers, layers_at, require_unet
@@ -19,25 +22,18 @@ MAP_LEVEL = 1
 """Words are looked for on the grid of half the latent's side (8 x 8): the papers' quarter, 4 x 4 here, has a cell per object."""
 
 
-def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Sheet]]:
-    """`count` unseen pictures of one thing, each inverted under its prompt and given another colour by one word."""
+def run(laboratory: Laboratory, count: int = 64, methods: tuple[str, ...] | None = None) -> tuple[list[Table], list[Sheet]]:
+    """`count` unseen pictures of one thing, each inverted under its prompt and given another colour by one word.
+
+    `methods` names rows of the table, by default all.
+    """
     rng = np.random.default_rng(UNSEEN + 3)
     sources = picture(sample_scene(rng, count=1) for _ in range(count))
     targets = picture(scene.changed(0, colour=_another(scene.things[0].colour, rng)) for scene in sources.scenes)
     groups = groups_of(laboratory, sources, targets, Wording())
-    methods = {
-        "same inverted noise, no edit": lambda group: [],
-        "cross-attention": lambda group: control(laboratory, group)[:1],
-        "cross- and self-attention": lambda group: control(laboratory, group),
-        "both, local blend": lambda group: [*control(laboratory, group), blend(laboratory, group)],
-        "both, local blend with the trajectory": lambda group: [
-            *control(laboratory, group),
-            blend(laboratory, group, "the source's trajectory"),
-        ],
-    }
     rows, shown = [], {"source": sources.pictures, "truth": targets.pictures}
-    for label, edits in methods.items():
-        pictures = edited(laboratory, groups, edits, sources.pictures.shape)
+    for label in methods or METHODS:
+        pictures = edited(laboratory, groups, partial(METHODS[label], laboratory), sources.pictures.shape)
         verdicts = laboratory.verdicts(pictures)
         shares = {name: share(targets.scenes, verdicts, name) for name in ("colour", "shape")}
         rows.append({"method": label} | shares | {"background PSNR (dB)": background_psnr(sources, targets, pictures)})
@@ -66,3 +62,15 @@ def blend(laboratory: Laboratory, group: Group, background: Background = "the so
     layers = layers_at(require_unet(laboratory.model), MAP_LEVEL)
     words = BlendWords(group.source_word, group.target_word, "", "", threshold, threshold, layers)
     return LocalBlend(group.source, Window.of_percent(laboratory.model, 0.2, 1.0), words, None, background)
+
+
+METHODS: dict[str, Callable[[Laboratory, Group], list[Edit]]] = {
+    "same inverted noise, no edit": lambda laboratory, group: [],
+    "cross-attention": lambda laboratory, group: control(laboratory, group)[:1],
+    "cross- and self-attention": control,
+    "both, local blend": lambda laboratory, group: [*control(laboratory, group), blend(laboratory, group)],
+    "both, local blend with the trajectory": lambda laboratory, group: [
+        *control(laboratory, group),
+        blend(laboratory, group, "the source's trajectory"),
+    ],
+}

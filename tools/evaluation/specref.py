@@ -25,23 +25,29 @@ WORDING = Wording(colour=False, pattern=False)
 GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.5, 0.08, 0.3, 0.6
 
 
-def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Sheet]]:
-    """`count` unseen pictures of one thing, and as many references with another thing at its place."""
+ABLATION: dict[str, tuple[bool, bool] | None] = {
+    "no reference": None,
+    "no masks": (False, False),
+    "mask_s only": (True, False),
+    "mask_t only": (False, True),
+    "both masks": (True, True),
+}
+"""Whether the reference's mask and the target's are used."""
+
+
+def run(laboratory: Laboratory, count: int = 64, methods: tuple[str, ...] | None = None) -> tuple[list[Table], list[Sheet]]:
+    """`count` unseen pictures of one thing, and as many references with another thing at its place.
+
+    `methods` names rows of the table, by default all.
+    """
     rng = np.random.default_rng(UNSEEN + 4)
     cases = [sample_case(rng) for _ in range(count)]
     sources, references, targets = (picture(case[part] for case in cases) for part in range(3))
     groups = groups_of(laboratory, sources, targets, WORDING, references)
-    ablation = {
-        "no reference": None,
-        "no masks": (False, False),
-        "mask_s only": (True, False),
-        "mask_t only": (False, True),
-        "both masks": (True, True),
-    }
     rows, shown = [], {"source": sources.pictures, "reference": references.pictures, "truth": targets.pictures}
-    for label, masks in ablation.items():
+    for label in methods or ABLATION:
 
-        def edits(group: Group, masks=masks) -> list[Edit]:
+        def edits(group: Group, masks=ABLATION[label]) -> list[Edit]:
             mask_s, mask_t = masks or (False, False)
             seen = object_masks(references, group.indices) if mask_s else None
             reference = [] if masks is None else [attention(laboratory, group, seen, mask_t)]

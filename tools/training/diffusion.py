@@ -145,6 +145,7 @@ def diffusion(work: Path, steps: int = 12_000, size: int = 32, rate: float = 8e-
 
     Pairs see each other in self-attention, as two parts of one wide picture would. In a large model an object spans
     far more cells than a convolution reaches, and attention learns to carry its look from cell to cell; here it would not.
+    The shipped weights saw 8500 steps of scenes alone, counting errors of eps, and 3050 of this.
     """
     torch.manual_seed(3)
     tokens, examples = Tokens(), Examples(work)
