@@ -38,7 +38,7 @@ def heat_maps(record: AttentionRecord, layers: Layers, pictures: Tensor) -> Tens
     captioned = [
         _captioned(over_picture(picture, means[number, row % means.shape[1]]), word)
         for number, word in enumerate(record.words)
-        for row, picture in enumerate(pictures)
+        for row, picture in enumerate(pictures.cpu())
     ]
     return torch.stack(captioned)
 

@@ -56,7 +56,8 @@ class RunningReferenceAttention(RunningEdit):
         self.edit, self.run, self.streams = edit, run, (edit.stream,)
         run.require_batch("reference_mask", edit.reference_mask)
         run.require_batch("target_mask", edit.target_mask)
-        if edit.reference_mask is not None and not (edit.reference_mask >= edit.threshold).flatten(1).any(dim=1).all():
+        self.nothing_seen = edit.reference_mask is not None and not (edit.reference_mask >= edit.threshold).flatten(1).any(dim=1).all()
+        if self.nothing_seen:
             run.note("reference_mask: it is empty, so nothing of the reference is seen; paint over what shall be seen of it")
         self.maps = None
         if edit.finds_region:
@@ -103,7 +104,7 @@ class RunningReferenceAttention(RunningEdit):
         if edit.reference_mask is None:
             return keys.new_ones(keys.shape[:2]).bool()
         seen = token_mask(edit.reference_mask.to(keys.device), place.grid, edit.threshold, edit.interpolation).flatten(1)
-        if not seen.any(dim=1).all():
+        if not self.nothing_seen and not seen.any(dim=1).all():
             self.run.note(
                 "reference_mask: what it shows is too small for some layers' grids; the target keeps its own self-attention there"
             )
