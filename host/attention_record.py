@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..attention.cross_attention import AttentionMap
 from ..attention.words import names_in
+from .errors import GraftError
 from .layers import Layer
 from .plan import Hook, Place, RunningEdit, Stream, plan_of
 from .run import carry_out
@@ -49,7 +50,10 @@ class RunningWatchAttention(RunningEdit):
     def __init__(self, edit: WatchAttention, run: Run) -> None:
         self.run, self.record = run, edit.record
         prompts = run.prompts("Show Attention")
-        names = names_in(edit.words) or tuple(dict.fromkeys(word.text for prompt in prompts for word in prompt.words))
+        written = (word.text for prompt in prompts for word in prompt.words if any(map(str.isalnum, word.text)))
+        names = names_in(edit.words) or tuple(dict.fromkeys(written))
+        if not names:
+            raise GraftError("positive: it has no words to show; write a prompt")
         self.record.words = names
         self.tokens = token_groups(prompts, [(name, "words") for name in names])
 

@@ -66,7 +66,7 @@ class Stream:
             raise GraftError(f"{prompt}: a stream cannot be limited to an area; connect a prompt without one")
         if options.get("start_percent", 0) > 0 or options.get("end_percent", 1) < 1:
             raise GraftError(f"{prompt}: a stream runs at every noise level; connect a prompt without a timestep range")
-        if "hooks" in options:
+        if options.get("hooks") is not None:
             raise GraftError(f"{prompt}: a stream does not run hooks; connect a prompt without them")
         same = id(self.trajectory), conditioning_fingerprint(self.conditioning), id(options.get("control")), self.pairing
         object.__setattr__(self, "identity", same)

@@ -35,6 +35,9 @@ GUIDED = ("positive", "middle")
 PLAIN = "negative"
 """The name of the conditioning whose rows stay plain, unless an edit says otherwise."""
 
+OF_THE_TARGET = frozenset({"model_conds", "uuid", "control", "control_apply_to_uncond", "gligen", "mask"})
+"""Options of the run's negative prompt that are about the target's picture, not about the prompt."""
+
 ABOVE = 1.2
 """A run may start this much noisier than a trajectory, whose first step is extended so far: schedulers differ by less."""
 
@@ -79,7 +82,7 @@ class Run:
         self.edits = tuple(edit.begin(self) for edit in plan.edits)
         self.streams = tuple(dict.fromkeys(stream for edit in self.edits for stream in edit.streams))
         for stream in self.streams:
-            self._check_stream(stream, float(sigmas[0]))
+            self._check_stream(stream, sigmas)
 
     def _check_host(self, plan: Plan) -> None:
         if self.model.get_additional_models_with_key("multigpu"):
@@ -101,7 +104,7 @@ class Run:
                         "put that node before Graft's"
                     )
 
-    def _check_stream(self, stream: Stream, first: float) -> None:
+    def _check_stream(self, stream: Stream, sigmas: Tensor) -> None:
         trajectory, name = stream.trajectory, stream.name
         require_made_with(self.model, trajectory, name)
         if trajectory.latents.shape[2:] != self.shape[1:]:
@@ -114,9 +117,10 @@ class Run:
                 f"{name}: it holds {trajectory.batch} pictures, the sampled batch {self.shape[0]}; they must agree, or the {name} hold one"
             )
         highest = float(trajectory.sigmas[0])
-        if first > ABOVE * highest and any(stream in edit.streams_at(first) for edit in self.edits):
+        needed = [sigma for sigma in sigmas[:-1].tolist() if any(stream in edit.streams_at(sigma) for edit in self.edits)]
+        if needed and needed[0] > ABOVE * highest:
             raise GraftError(
-                f"sigmas: sampling starts at noise level {first:.4g}, the {name}'s trajectory at {highest:.4g}; "
+                f"sigmas: the {name} is needed at noise level {needed[0]:.4g}, its trajectory starts at {highest:.4g}; "
                 "use the same schedule for both, or Start From Trajectory"
             )
         if stream not in self._negatives and trajectory.conditioning != conditioning_fingerprint(stream.conditioning):
@@ -155,7 +159,9 @@ class Run:
         entries = self.guider.conds.get(PLAIN)
         if entries is None:
             return None
-        conditioning = [(entry["cross_attn"], {k: v for k, v in entry.items() if k not in ("model_conds", "uuid")}) for entry in entries]
+        own = {key: value for key, value in stream.conditioning[0][1].items() if key == "control"}
+        options = [{key: value for key, value in entry.items() if key not in OF_THE_TARGET} | own for entry in entries]
+        conditioning = [(entry["cross_attn"], kept) for entry, kept in zip(entries, options, strict=True)]
         negative = Stream(stream.trajectory, conditioning, stream.pairing, stream.name, PLAIN)
         self._negatives.add(negative)
         return negative
@@ -280,6 +286,8 @@ class Run:
                 edit.watch(place, changed, None)
             if changed is not plain:
                 edited.append((rows, changed.apply(value[rows, once], attention.attend)))
+        if edited and attention.before is not None:
+            self.note("another node replaces cross-attention too; on the positive prompt's rows the edit takes its place")
         return attention.plain_but(edited)
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .plan import Stream
 
-APART = {"control", "gligen", "hooks", "mask", "default"}
+APART = {"control", "gligen", "mask", "default"}
 """Entries of an encoded prompt that act on its batch as a whole: prompts with one of them are run by themselves."""
 
 
@@ -59,7 +59,7 @@ def _same_kind(one: comfy.conds.CONDRegular, other: comfy.conds.CONDRegular) -> 
     if type(one) is comfy.conds.CONDConstant:
         return one.can_concat(other)
     tensors = isinstance(one.cond, Tensor) and isinstance(other.cond, Tensor)
-    return tensors and one.cond.shape[1:] == other.cond.shape[1:]
+    return tensors and one.cond.shape[1:] == other.cond.shape[1:] and one.cond.device == other.cond.device
 
 
 def _joined(one: dict, other: dict) -> dict:

@@ -8,7 +8,7 @@ from ..host.local_blend import BlendWords, LocalBlend
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
 from ..host.windows import Window
-from .types import TrajectoryType, map_grid_input, map_layers, window_inputs
+from .types import TrajectoryType, batched, map_grid_input, map_layers, window_inputs
 
 
 class LocalBlendNode(io.ComfyNode):
@@ -114,7 +114,7 @@ class LocalBlendNode(io.ComfyNode):
             subtract_threshold=subtract_threshold,
             map_layers=map_layers(network, word_map_grid),
         )
-        blend = LocalBlend(Stream(source, source_conditioning), window, words, mask, background)
+        blend = LocalBlend(Stream(source, source_conditioning), window, words, batched(mask), background)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
 
 

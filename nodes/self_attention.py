@@ -9,7 +9,7 @@ from ..host.reference_attention import ReferenceAttention
 from ..host.run import carry_out
 from ..host.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
 from ..host.windows import Window
-from .types import TrajectoryType, chosen_layers, layers_input, map_grid_input, map_layers, window_inputs
+from .types import TrajectoryType, batched, chosen_layers, layers_input, map_grid_input, map_layers, window_inputs
 
 
 class ReplaceSelfAttentionNode(io.ComfyNode):
@@ -105,7 +105,7 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
             raise GraftError(f"{missing}: only the other mask is connected; connect the object's mask in both pictures, or none")
         if window.empty:
             return io.NodeOutput(model)
-        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, source_mask, target_mask)
+        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, batched(source_mask), batched(target_mask))
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
@@ -187,8 +187,8 @@ class ReferenceAttentionNode(io.ComfyNode):
             map_layers=map_layers(network, word_map_grid),
             threshold=threshold,
             interpolation=interpolation,
-            reference_mask=reference_mask,
-            target_mask=target_mask,
+            reference_mask=batched(reference_mask),
+            target_mask=batched(target_mask),
         )
         if edit.window.empty:
             return io.NodeOutput(model)

@@ -63,3 +63,8 @@ def map_grid_input() -> io.Combo.Input:
 
 def map_layers(network, word_map_grid: str) -> Layers:
     return layers_at(network, MAP_LEVELS[word_map_grid])
+
+
+def batched(mask):
+    """A MASK (H, W) or (B, H, W), as nodes give either, as (B, H, W); None stays None."""
+    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])

@@ -352,7 +352,7 @@ def test_a_level_the_trajectory_has_not_is_interpolated_and_noted_once(sd1, capl
 
 def test_a_run_that_starts_far_above_the_trajectory_is_refused_with_both_levels(sd1):
     spied, calls = watched(edited(sd1, trajectory(sd1)))
-    with pytest.raises(GraftError, match=r"^sigmas: sampling starts at noise level 14\.61, the source's trajectory at 5\."):
+    with pytest.raises(GraftError, match=r"^sigmas: the source is needed at noise level 14\.61, its trajectory starts at 5\."):
         sample(spied, TARGET, NEGATIVE, sigmas=schedule(sd1, 4, "karras"))
     assert not calls
 
