@@ -6,7 +6,7 @@ import torch
 from graft.host.layers import coarse_layers, require_unet
 from graft.host.plan import Plan, Stream
 from graft.host.run import carry_out
-from graft.host.self_attention import ReplaceSelfAttention
+from graft.host.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
 from graft.host.windows import Window
 from tiny_models import noise, prompt, random_trajectory, sample, schedule, watched
 
@@ -96,6 +96,18 @@ def test_the_targets_controlnet_does_not_reach_the_streams(sd1):
         sample(spied, positive, cfg=1.0, sigmas=schedule(sd1, 5)[:2])
         outputs.append([call.denoised for call in calls])
     assert torch.equal(outputs[0][0], outputs[1][0]) and not torch.equal(outputs[0][1], outputs[1][1])
+
+
+def test_the_negatives_controlnet_does_not_reach_the_sources_negative_rows(sd1):
+    """Apply ControlNet puts the target's hint on both prompts; the source's rows are of another picture."""
+    source = Stream(random_trajectory(sd1, prompt(1), seed=1), prompt(1))
+    layers, outputs = coarse_layers(require_unet(sd1)), []
+    for positive, negative in ((TARGET, prompt(3)), (controlled(2, 5.0), controlled(3, 5.0))):
+        spied, calls = watched(carry_out(sd1, Plan((ReplaceKeysAndValues(source, Window(1e10, -1.0), layers),))))
+        sample(spied, positive, negative, sigmas=schedule(sd1, 5)[:2])
+        outputs.append([call for call in calls if call.stream])
+    (plain,), (beside,) = outputs
+    assert len(plain.x) == 2 and torch.equal(plain.denoised, beside.denoised)
 
 
 @pytest.mark.parametrize("pairing", ["same level", "as inverted"])
