@@ -8,7 +8,7 @@ from ..host.layers import require_unet
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
 from ..host.windows import Window
-from .types import TrajectoryType, window_inputs
+from .types import SOURCE_WORDS, source_inputs, window_inputs
 
 ALIGNMENTS = {"corrected": False, "as released": True}
 
@@ -24,11 +24,7 @@ class CrossAttentionControlNode(io.ComfyNode):
             "that only what the new words say changes. Encode both prompts with Encode Prompt.",
             search_aliases=["prompt-to-prompt", "P2P", "word swap", "refine", "reweight", "attention map", "cross-attention"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that will sample the new picture."),
-                TrajectoryType.Input("source", tooltip="The trajectory of the source picture."),
-                io.Conditioning.Input(
-                    "source_conditioning", tooltip="The source's prompt, from Encode Prompt: the one the trajectory was made with."
-                ),
+                *source_inputs("The trajectory of the source picture.", SOURCE_WORDS),
                 io.Combo.Input(
                     "mode",
                     options=["refine", "replace"],

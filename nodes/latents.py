@@ -8,7 +8,7 @@ from ..host.local_blend import BlendWords, LocalBlend
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
 from ..host.windows import Window
-from .types import TrajectoryType, batched, map_grid_input, map_layers, window_inputs
+from .types import SOURCE_WORDS, batched, map_grid_input, map_layers, source_inputs, window_inputs
 
 
 class LocalBlendNode(io.ComfyNode):
@@ -22,11 +22,7 @@ class LocalBlendNode(io.ComfyNode):
             "source or in the new picture, or a mask. Needs the Graft Sampler.",
             search_aliases=["local blend", "prompt-to-prompt", "keep background", "preserve background", "masked edit"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that will sample the new picture."),
-                TrajectoryType.Input("source", tooltip="The trajectory of the source picture."),
-                io.Conditioning.Input(
-                    "source_conditioning", tooltip="The source's prompt, from Encode Prompt: the one the trajectory was made with."
-                ),
+                *source_inputs("The trajectory of the source picture.", SOURCE_WORDS),
                 io.String.Input(
                     "source_words",
                     default="",

@@ -9,7 +9,17 @@ from ..host.reference_attention import ReferenceAttention
 from ..host.run import carry_out
 from ..host.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
 from ..host.windows import Window
-from .types import TrajectoryType, batched, chosen_layers, layers_input, map_grid_input, map_layers, window_inputs
+from .types import (
+    SOURCE_PROMPT,
+    TrajectoryType,
+    batched,
+    chosen_layers,
+    layers_input,
+    map_grid_input,
+    map_layers,
+    source_inputs,
+    window_inputs,
+)
 
 
 class ReplaceSelfAttentionNode(io.ComfyNode):
@@ -24,12 +34,7 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
             "(Invert Image) or of a generation (Record Trajectory).",
             search_aliases=["free-prompt-editing", "FPE", "prompt-to-prompt", "self-attention injection", "keep layout"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that will sample the new picture."),
-                TrajectoryType.Input("source", tooltip="The trajectory of the picture whose layout is kept."),
-                io.Conditioning.Input(
-                    "source_conditioning",
-                    tooltip="The prompt the trajectory was made with: the empty prompt for an inverted picture, its own prompt for a recorded generation.",
-                ),
+                *source_inputs("The trajectory of the picture whose layout is kept.", SOURCE_PROMPT),
                 io.Float.Input(
                     "strength",
                     default=1.0,
@@ -72,12 +77,7 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
             "change the pose and keep the look. With masks of the object in both pictures, object reads object and background reads background.",
             search_aliases=["MasaCtrl", "mutual self-attention", "KV replacement", "consistent character", "change pose"],
             inputs=[
-                io.Model.Input("model", tooltip="The model that will sample the new picture."),
-                TrajectoryType.Input("source", tooltip="The trajectory of the picture whose content is read."),
-                io.Conditioning.Input(
-                    "source_conditioning",
-                    tooltip="The prompt the trajectory was made with: the empty prompt for an inverted picture, its own prompt for a recorded generation.",
-                ),
+                *source_inputs("The trajectory of the picture whose content is read.", SOURCE_PROMPT),
                 *window_inputs(start=0.08, end=1.0),
                 layers_input(
                     10,

@@ -18,6 +18,21 @@ MAP_LEVELS = {"quarter (paper)": 2, "half": 1, "full": 0}
 """Grids of the attention maps in which words are looked for, as parts of the latent's side: how often it is halved."""
 
 
+SOURCE_PROMPT = (
+    "The prompt the trajectory was made with: the empty prompt for an inverted picture, its own prompt for a recorded generation."
+)
+SOURCE_WORDS = "The source's prompt, from Encode Prompt: the one the trajectory was made with."
+
+
+def source_inputs(source: str, prompt: str) -> list:
+    """The model, and the stream that an edit looks at; `source` and `prompt` are the tooltips of its trajectory and its prompt."""
+    return [
+        io.Model.Input("model", tooltip="The model that will sample the new picture."),
+        TrajectoryType.Input("source", tooltip=source),
+        io.Conditioning.Input("source_conditioning", tooltip=prompt),
+    ]
+
+
 def window_inputs(end: float, start: float = 0.0) -> list:
     """Start and end percent of an edit, as ComfyUI counts them."""
     tip = "0 is the noisiest step, 1 the finished picture."
