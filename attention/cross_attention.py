@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from einops import rearrange
@@ -35,6 +36,13 @@ class Term:
             return values
         weights = self.weights.to(values)
         return weights[..., None] * values if weights.dim() == 2 else weights @ values
+
+    def weighted(self, maps: Tensor) -> Tensor:
+        """Maps times W: (rows, N, L) -> (rows, N, L_out)."""
+        if self.weights is None:
+            return maps
+        weights = self.weights.to(maps)
+        return maps * weights[:, None] if weights.dim() == 2 else maps @ weights
 
     def scaled(self, columns: Tensor) -> Term:
         """The term with its columns weighted by `columns` (rows or 1, L_out)."""
@@ -65,7 +73,12 @@ class AttentionMap:
 
         `tokens` (rows or 1, L, K) holds 1 where token l belongs to group k; a group's tokens are summed.
         """
-        return sum(term.probabilities(self.heads).mean(dim=1) @ term.carried(tokens.float()) for term in self.terms)
+        return self._mean @ tokens.float()
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        """The map's mean over heads, (rows, N, L), kept for all who look at it."""
+        return sum(term.weighted(term.probabilities(self.heads).mean(dim=1)) for term in self.terms)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, lerp
+import torch
+from torch import Tensor
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(query (rows, N, C), key (rows, M, C), value (rows, M, C)) -> (rows, N, C): multi-head attention before its output projection."""
@@ -25,7 +26,7 @@ def replace_queries_and_keys(
     """
     if strength == 1:
         return source, source, value
-    return lerp(query, source, strength), lerp(key, source, strength), value
+    return torch.lerp(query, source, strength), torch.lerp(key, source, strength), value
 
 
 def replace_keys_and_values(query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,10 +45,23 @@ def attend_within(output: Tensor, query: Tensor, key: Tensor, value: Tensor, que
     the reference's mask, which leaving those keys out is. Only the chosen queries are computed. A row whose `keys` are
     all False keeps its output.
     """
-    output = output.clone()
-    for row in range(len(output)):
-        if keys[row].any() and queries[row].any():
-            chosen = queries[row]
-            seen = (part[row : row + 1, keys[row]] for part in (key, value))
-            output[row, chosen] = attend(query[row : row + 1, chosen], *seen)[0]
-    return output
+    chosen = queries & keys.any(dim=1, keepdim=True)
+    most = int(chosen.sum(dim=1).max())
+    if most == 0:
+        return output
+    # The chosen queries of every row, filled up to the longest row with others, which keep their output.
+    index = chosen.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+    index, changed = index[..., None], chosen.gather(1, index)[..., None]
+    # A row without keys computes what is not used, with all of them.
+    new = _attend_to(query.take_along_dim(index, dim=1), key, value, keys | ~keys.any(dim=1, keepdim=True), attend)
+    new = torch.where(changed, new, output.take_along_dim(index, dim=1))
+    return output.scatter(1, index.expand_as(new), new)
+
+
+def _attend_to(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, attend: Attend) -> Tensor:
+    """Attention to the keys where `keys` (rows, M) holds; in one call where it is the same in all rows."""
+    if bool(keys.all()):
+        return attend(query, key, value)
+    if bool((keys == keys[:1]).all()):
+        return attend(query, key[:, keys[0]], value[:, keys[0]])
+    return torch.cat([_attend_to(*(part[row : row + 1] for part in (query, key, value, keys)), attend) for row in range(len(keys))])

@@ -59,6 +59,8 @@ class RunningReferenceAttention(RunningEdit):
         self.nothing_seen = edit.reference_mask is not None and not (edit.reference_mask >= edit.threshold).flatten(1).any(dim=1).all()
         if self.nothing_seen:
             run.note("reference_mask: it is empty, so nothing of the reference is seen; paint over what shall be seen of it")
+        self._known: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._version = 0
         self.maps = None
         if edit.finds_region:
             tokens = token_groups(run.prompts("Reference Attention"), [(edit.target_words, "target_words")])
@@ -83,8 +85,17 @@ class RunningReferenceAttention(RunningEdit):
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, output: Tensor, attend) -> Tensor:
         rows = len(query)
         keys, values = self.run.tapped(self.tap, self.edit.stream, place.layer, rows)
-        queries = self._region(place, query).flatten(1).expand(rows, -1)
-        return attend_within(output, query, keys, values, queries, self._seen(place, keys).expand(rows, -1), attend)
+        region, seen = (mask.expand(rows, -1) for mask in self._masks(place, query))
+        return attend_within(output, query, keys, values, region, seen, attend)
+
+    def _masks(self, place: Place, query: Tensor) -> tuple[Tensor, Tensor]:
+        """m_t and m_s, (rows or 1, N), bool: found once for all layers of a grid, until another map of the words comes in."""
+        version = 0 if self.maps is None else self.maps.version
+        if version != self._version:
+            self._known, self._version = {}, version
+        if place.grid not in self._known:
+            self._known[place.grid] = self._region(place, query).flatten(1), self._seen(place, query)
+        return self._known[place.grid]
 
     def _region(self, place: Place, query: Tensor) -> Tensor:
         """m_t: (rows or 1, h, w), bool."""
@@ -98,12 +109,12 @@ class RunningReferenceAttention(RunningEdit):
             return query.new_zeros((1, *place.grid)).bool()
         return word_mask(seen[0], place.grid, edit.threshold, edit.interpolation)
 
-    def _seen(self, place: Place, keys: Tensor) -> Tensor:
-        """m_s: (rows or 1, M), bool."""
+    def _seen(self, place: Place, query: Tensor) -> Tensor:
+        """m_s: (rows or 1, N), bool."""
         edit = self.edit
         if edit.reference_mask is None:
-            return keys.new_ones(keys.shape[:2]).bool()
-        seen = token_mask(edit.reference_mask.to(keys.device), place.grid, edit.threshold, edit.interpolation).flatten(1)
+            return query.new_ones(query.shape[:2]).bool()
+        seen = token_mask(edit.reference_mask.to(query.device), place.grid, edit.threshold, edit.interpolation).flatten(1)
         if not self.nothing_seen and not seen.any(dim=1).all():
             self.run.note(
                 "reference_mask: what it shows is too small for some layers' grids; the target keeps its own self-attention there"

@@ -72,10 +72,11 @@ class Run:
         self.taps: dict[tuple[Tap, Stream, Layer], tuple[Tensor, ...]] = {}
         self.denoised: dict[Stream, Tensor] = {}
         self.tapped_at: float | None = None
-        self.writing: tuple[Stream, ...] = ()
+        self.writing: tuple[tuple[Stream, slice], ...] = ()
         self.active: tuple[RunningEdit, ...] = ()
         self.guided: frozenset[int] = frozenset()
         self.plain: frozenset[int] = frozenset()
+        self._read: dict[tuple, bool] = {}
         self._negatives: set[Stream] = set()
         self._noted: set[str] = set()
         self._check_host(plan)
@@ -190,7 +191,8 @@ class Run:
         missing = [stream for stream in wanted if stream not in self.denoised]
         self.tapped_at = self.sigma
         for members, conditioning in batches(missing, self.conditionings):
-            self.writing = tuple(members)
+            starts = accumulate((stream.trajectory.batch for stream in members), initial=0)
+            self.writing = tuple(zip(members, (slice(*ends) for ends in pairwise(starts)), strict=True))
             try:
                 rows = torch.cat([self.latents(stream, self.sigma, x.device).to(x) for stream in members])
                 (denoised,) = executor(model, [[conditioning]], rows, timestep[:1].expand(len(rows)), model_options)
@@ -205,13 +207,15 @@ class Run:
 
     def _tap(self, tap: Tap, layer: Layer, *tensors: Tensor) -> None:
         """Keeps the rows of the streams being written, where an active edit will read them."""
-        for stream, rows in self._written():
-            if any(edit.reads(tap, stream, layer) for edit in self.active):
+        for stream, rows in self.writing:
+            if self._is_read(tap, stream, layer):
                 self.taps[tap, stream, layer] = tuple(tensor[rows].clone() for tensor in tensors)
 
-    def _written(self) -> list[tuple[Stream, slice]]:
-        starts = accumulate((stream.trajectory.batch for stream in self.writing), initial=0)
-        return [(stream, slice(*ends)) for stream, ends in zip(self.writing, pairwise(starts), strict=True)]
+    def _is_read(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        asked = self.active, tap, stream, layer
+        if asked not in self._read:
+            self._read[asked] = any(edit.reads(tap, stream, layer) for edit in self.active)
+        return self._read[asked]
 
     def tapped(self, tap: Tap, stream: Stream, layer: Layer, rows: int) -> tuple[Tensor, ...]:
         """What was kept of a stream at this noise level, for as many target rows."""
@@ -231,6 +235,8 @@ class Run:
         """Hidden states (rows, tokens, channels) before their projections to queries, keys and values."""
         if self.writing:
             self._tap("hidden", Layer.of(options), inputs[0])
+            return inputs
+        if not any(map(_changes_inputs, self.active)):
             return inputs
         edited = list(inputs)
         for rows, place in self._chunks(options, len(inputs[0])):
@@ -268,7 +274,7 @@ class Run:
             layer = Layer.of(options)
             self._tap("cross", layer, query, key)
             place = Place(layer, *options["activations_shape"][-2:])
-            for stream, rows in self._written():
+            for stream, rows in self.writing:
                 own = AttentionMap((Term(query[rows], key[rows]),), heads)
                 for edit in self.active:
                     edit.watch(place, own, stream)
@@ -354,6 +360,10 @@ class Replacement:
         attention = Attention((query, key, value), options, self.before)
         run: Run | None = options.get(RUN_KEY)
         return attention.plain() if run is None or not run.active else self.compute(run, attention)
+
+
+def _changes_inputs(edit: RunningEdit) -> bool:
+    return type(edit).attention_inputs is not RunningEdit.attention_inputs
 
 
 def _key(layer: Layer) -> tuple[str, int, int]:

@@ -25,10 +25,12 @@ class WordMaps:
     """The running mean over layers and noise levels of how much groups of tokens are looked at.
 
     `tokens` (rows or 1, L, K). All `layers` share a grid. A noise level that is asked for twice counts once, as last seen.
+    `version` grows with every map that comes in.
     """
 
     def __init__(self, layers: Layers, tokens: Tensor) -> None:
         self.layers, self.tokens = layers, tokens
+        self.version = 0
         self.total: Tensor | None = None
         self.count = 0
         self.sigma: float | None = None
@@ -41,6 +43,7 @@ class WordMaps:
             self.total, self.count = self._summed()
             self.present, self.sigma = {}, sigma
         self.tokens = self.tokens.to(attention.terms[0].query.device)
+        self.version += 1
         self.present[layer] = rearrange(attention.attention_to(self.tokens), "rows (h w) k -> k rows h w", h=grid[0])
 
     def _summed(self) -> tuple[Tensor | None, int]:

@@ -73,17 +73,29 @@ def test_queries_outside_the_region_keep_their_bits(row):
     assert torch.equal(attend_within(OWN, QUERY, KEY, VALUE, nobody, SOME_KEYS, attend), OWN)
 
 
-def test_only_what_is_needed_is_attended_to():
-    """Chosen queries with seen keys, row by row."""
+def shapes_attended_to(queries, keys):
+    """The shapes (rows, tokens) of queries and keys in each call."""
     shapes = []
 
     def counted(query, key, value):
-        shapes.append((tuple(query.shape), tuple(key.shape), tuple(value.shape)))
+        shapes.append((tuple(query.shape[:2]), tuple(key.shape[:2])))
         return attend(query, key, value)
 
-    attend_within(OWN, QUERY, KEY, VALUE, SOME_QUERIES, SOME_KEYS, counted)
-    queries, keys = SOME_QUERIES.sum(dim=1).tolist(), SOME_KEYS.sum(dim=1).tolist()
-    assert shapes == [((1, n, CHANNELS), (1, m, CHANNELS), (1, m, CHANNELS)) for n, m in zip(queries, keys, strict=True)]
+    attend_within(OWN, QUERY, KEY, VALUE, queries, keys, counted)
+    return shapes
+
+
+def test_only_what_is_needed_is_attended_to():
+    """As many queries as the row with the largest region has, and the seen keys, row by row where rows see different ones."""
+    most, keys = int(SOME_QUERIES.sum(dim=1).max()), SOME_KEYS.sum(dim=1).tolist()
+    assert most < QUERIES
+    assert shapes_attended_to(SOME_QUERIES, SOME_KEYS) == [((1, most), (1, seen)) for seen in keys]
+
+
+def test_rows_that_see_the_same_are_one_call():
+    most, same = int(SOME_QUERIES.sum(dim=1).max()), SOME_KEYS[:1].expand(ROWS, -1)
+    assert shapes_attended_to(SOME_QUERIES, same) == [((ROWS, most), (ROWS, int(same[0].sum())))]
+    assert shapes_attended_to(torch.zeros_like(SOME_QUERIES), same) == []
 
 
 def test_nothing_is_written_to():
