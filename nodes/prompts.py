@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..host.exceptional_prompt import encode_exceptional_prompt
 from ..host.prompts import PROMPTS_KEY, encode_prompt
 
 
@@ -40,4 +41,28 @@ class EncodePrompt(io.ComfyNode):
         return io.NodeOutput(conditioning, prompt.listing())
 
 
-NODES = [EncodePrompt]
+class ExceptionalPrompt(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftExceptionalPrompt",
+            display_name="Exceptional Prompt",
+            category="Graft/prompts",
+            description="A prompt that says nothing at all, not even which token comes first: the picture is inverted by its looks alone. "
+            "TF-ICON inverts and samples its pictures with it. For SD1.x, SD2.x and SDXL.",
+            search_aliases=["TF-ICON", "prompt", "text encode", "inversion prompt", "null prompt", "empty prompt"],
+            inputs=[io.Clip.Input("clip", tooltip="The text encoder of the checkpoint.")],
+            outputs=[
+                io.Conditioning.Output(
+                    display_name="conditioning",
+                    tooltip="The same vector for every token. For Invert Image and for the streams of the trajectory it makes; use it without guidance.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, clip) -> io.NodeOutput:
+        return io.NodeOutput(encode_exceptional_prompt(clip))
+
+
+NODES = [EncodePrompt, ExceptionalPrompt]

@@ -1,8 +1,9 @@
-"""Nodes that sample."""
+"""Nodes that sample, and their schedules."""
 
 from comfy_api.latest import io
 
 from ..host.sampling import GraftSampler
+from ..host.schedules import uniform_time_sigmas
 from .types import SOLVERS
 
 
@@ -32,4 +33,26 @@ class GraftSamplerNode(io.ComfyNode):
         return io.NodeOutput(GraftSampler(SOLVERS[solver]))
 
 
-NODES = [GraftSamplerNode]
+class UniformTimeScheduler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftUniformTimeScheduler",
+            display_name="Uniform Time Scheduler",
+            category="Graft/sampling",
+            description="TF-ICON's schedule: even steps in the model's time that end at its lowest noise level instead of at none, so that "
+            "DPM-Solver++ inverts a picture from its first step on.",
+            search_aliases=["TF-ICON", "scheduler", "sigmas", "time uniform", "dpm-solver"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample."),
+                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Number of steps. 20 is the paper's."),
+            ],
+            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="For Invert Image, and for the sampler that runs the edit.")],
+        )
+
+    @classmethod
+    def execute(cls, model, steps: int) -> io.NodeOutput:
+        return io.NodeOutput(uniform_time_sigmas(model, steps))
+
+
+NODES = [GraftSamplerNode, UniformTimeScheduler]
