@@ -1,0 +1,69 @@
+"""Where the sampling of a composition starts."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..attention.masks import token_mask
+from ..composition.noise import compose_noise
+from ..inversion.trajectory import SAME_LEVEL, Trajectory
+from .errors import GraftError
+from .pictures import for_vae
+from .sampling import require_added_noise, require_channels
+
+CELL_SHARE = 0.5
+"""The part of a latent cell that a mask has to cover to hold it."""
+
+
+def composed_start(model, main: Trajectory, reference: Trajectory | None, object_mask: Tensor, region: Tensor, seed: int) -> Tensor:
+    """(B, C, h, w), in the VAE's space: the composed noise at the main trajectory's highest noise level.
+
+    `object_mask` and `region` (B or 1, H, W) are pictures' masks; without a reference the object starts from the main picture's
+    own noise. The same seed gives the same noise on every device. Raises `GraftError` for what does not fit together.
+    """
+    require_added_noise(model)
+    require_channels(model, main.clean, "main", "use the model it was made with")
+    if reference is not None:
+        _require_alike(main, reference)
+    size = main.latents.shape[-2:]
+    object, region = (_cells(name, mask, size, main.batch) for name, mask in (("object_mask", object_mask), ("region", region)))
+    if bool((object & ~region).any()):
+        raise GraftError(
+            f"object_mask: {int((object & ~region).sum())} of its {int(object.sum())} latent cells lie outside the region; "
+            "connect both masks of one Place Reference, or make the region larger"
+        )
+    start = main.latents[0]
+    noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(seed)).to(start)
+    from_reference = None if reference is None else reference.latents[0].to(start)
+    masks = object.to(start.device), region.to(start.device)
+    return for_vae(model, compose_noise(start, from_reference, noise, *masks, float(main.sigmas[0])))
+
+
+def _require_alike(main: Trajectory, reference: Trajectory) -> None:
+    if reference.latents.shape[2:] != main.latents.shape[2:]:
+        sizes = [" x ".join(str(length) for length in trajectory.latents.shape[2:]) for trajectory in (reference, main)]
+        raise GraftError(f"reference: its latents are {sizes[0]}, the main picture's {sizes[1]}; invert Place Reference's placed_reference")
+    if reference.batch not in (1, main.batch):
+        raise GraftError(
+            f"reference: it holds {reference.batch} pictures, the main trajectory {main.batch}; they must agree, or the reference hold one"
+        )
+    highest, main_highest = float(reference.sigmas[0]), float(main.sigmas[0])
+    if abs(highest - main_highest) > SAME_LEVEL * main_highest:
+        raise GraftError(
+            f"reference: its highest noise level is {highest:.5g}, the main picture's {main_highest:.5g}; invert both with the same sigmas"
+        )
+
+
+def _cells(name: str, mask: Tensor, size: tuple[int, int], pictures: int) -> Tensor:
+    """A picture's mask (B or 1, H, W) on the latent: (B or 1, *size), bool."""
+    if len(mask) not in (1, pictures):
+        raise GraftError(f"{name}: it holds {len(mask)}, the main trajectory {pictures} pictures; they must agree, or {name} hold one")
+    cells = token_mask(mask, size, CELL_SHARE, "area")
+    lost = (mask >= CELL_SHARE).flatten(1).any(dim=1) & ~cells.flatten(1).any(dim=1)
+    if bool(lost.any()):
+        height, width = size
+        raise GraftError(
+            f"{name}: what it shows covers no half of any of the {width} x {height} latent cells; make it larger, or leave it empty"
+        )
+    return cells

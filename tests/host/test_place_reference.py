@@ -1,0 +1,135 @@
+"""The node that places a reference, run as a graph runs it, on scenes whose true composition can be drawn."""
+
+import folder_paths
+import pytest
+import torch
+from graft.composition.placement import PlacementError
+from graft.host.errors import GraftError
+from graft.miniature import drawing, world
+from graft.nodes import composition
+from graft.nodes.composition import PlaceReference
+from torch import Tensor
+
+WHOLE = "whole picture (paper)"
+MAIN_SCENE = world.Scene("grass", things=(world.Thing("cube", "blue", x=0.78, y=0.8, size=0.13),))
+STAR = world.Thing("star", "red", x=0.5, y=0.75, size=0.2)
+
+
+@pytest.fixture(autouse=True)
+def previews(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
+    return tmp_path
+
+
+def drawn(scene: world.Scene) -> tuple[Tensor, Tensor]:
+    """The picture (1, 64, 64, 3) and the mask (1, 64, 64) of its last thing."""
+    rendering = drawing.render(scene)
+    return torch.from_numpy(rendering.picture)[None], torch.from_numpy(rendering.objects[-1:])
+
+
+MAIN = drawn(MAIN_SCENE)[0]
+REFERENCE, OBJECT = drawn(world.Scene("grass", things=(STAR,)))
+PLACED = ("canvas", "object", "region", "pasted", "preview")
+
+
+def numbers(center_x: float, center_y: float, size: float) -> dict:
+    return {"place": "numbers", "center_x": center_x, "center_y": center_y, "size": size}
+
+
+def run(place: dict, **inputs):
+    inputs = {"image": MAIN, "reference": REFERENCE, "reference_mask": OBJECT, "fit": "object", "rotation": 0.0, **inputs}
+    return PlaceReference.EXECUTE_NORMALIZED(**inputs, place=place)
+
+
+def place(place: dict, **inputs) -> dict[str, Tensor]:
+    return dict(zip(PLACED, run(place, **inputs).result, strict=True))
+
+
+def test_a_pasted_object_is_where_and_what_it_would_be_if_it_were_drawn_there():
+    """Moved by whole pixels at its own size; the pasted one has no shadow."""
+    placed = place(numbers(0.5 - 12 / 64, 0.5 + 2 / 64, 1.0), fit=WHOLE)
+    moved = world.Thing("star", "red", x=0.5 - 12 / 64, y=0.75 + 2 / 64, size=0.2)
+    truth, mask = drawn(MAIN_SCENE.with_thing(moved))
+    assert float((placed["object"] - mask).abs().max()) < 1e-5
+    full = mask == 1
+    assert float((placed["pasted"][full] - truth[full]).abs().max()) < 1e-5
+    assert torch.equal(placed["pasted"][placed["object"] == 0], MAIN[placed["object"] == 0])
+
+
+def test_the_box_of_a_mask_says_the_same_as_numbers():
+    mask = torch.zeros(1, 64, 64)
+    mask[:, 20:50, 4:24] = 1
+    by_mask, by_numbers = place({"place": "mask", "mask": mask}), place(numbers(14 / 64, 35 / 64, 30 / 64))
+    assert all(torch.equal(by_mask[name], by_numbers[name]) for name in PLACED)
+    flat = place({"place": "mask", "mask": mask[0]}, reference_mask=OBJECT[0])
+    assert all(torch.equal(by_mask[name], flat[name]) for name in PLACED)
+
+
+def test_the_object_fills_the_place_or_the_whole_picture_does():
+    at = numbers(0.5, 0.5, 0.5)
+    (object_rows, object_columns), (picture_rows, picture_columns) = (
+        [int((placed[name][0] >= 0.5).any(dim=dim).sum()) for dim in (1, 0)]
+        for placed, name in ((place(at), "object"), (place(at, fit=WHOLE), "region"))
+    )
+    assert max(object_rows, object_columns) in (31, 32, 33)
+    assert (picture_rows, picture_columns) == (32, 32)
+
+
+def test_the_preview_is_the_pasted_picture_with_two_outlines(previews):
+    output = run(numbers(0.4, 0.6, 0.4), image=MAIN.expand(2, -1, -1, -1))
+    pasted, preview = output.result[3:]
+    changed = (preview != pasted).any(dim=-1)
+    colours = {tuple(round(value, 2) for value in colour) for colour in preview[changed].tolist()}
+    assert colours == {composition.REGION_COLOUR, composition.OBJECT_COLOUR}
+    region, object = (output.result[index][0] >= 0.5 for index in (2, 1))
+    assert not bool((changed & ~region).any()) and bool((changed & ~object).any()) and bool((changed & object).any())
+    assert len(output.ui.as_dict()["images"]) == len(list(previews.glob("*.png"))) == 2
+
+
+def test_rotation_turns_clockwise():
+    """A quarter to the right: the star's tip, which was on top, points to the right."""
+    upright, turned = place(numbers(0.5, 0.5, 0.5)), place(numbers(0.5, 0.5, 0.5), rotation=90.0)
+    expected = torch.rot90(upright["object"], -1, dims=(1, 2))
+    assert float((turned["object"] - expected).abs().mean()) < 0.02 < float((upright["object"] - expected).abs().mean())
+
+
+def test_every_picture_may_have_its_own_place():
+    masks = torch.zeros(2, 64, 64)
+    masks[0, 10:40, 5:25] = masks[1, 30:60, 30:60] = 1
+    both = place({"place": "mask", "mask": masks}, image=MAIN.expand(2, -1, -1, -1))
+    for row in range(2):
+        alone = place({"place": "mask", "mask": masks[row : row + 1]})
+        assert all(torch.equal(both[name][row], alone[name][0]) for name in PLACED)
+
+
+REFUSED = {
+    "an empty mask": ({"place": "mask", "mask": torch.zeros(1, 64, 64)}, {}, r"^place: it is empty"),
+    "a mask of another size": ({"place": "mask", "mask": torch.ones(1, 32, 48)}, {}, r"^place: it is 48 x 32 pixels, the image 64 x 64"),
+    "no object": (numbers(0.5, 0.5, 0.5), {"reference_mask": torch.zeros(1, 64, 64)}, r"^reference_mask: it is empty"),
+    "a place outside": (numbers(1.5, 0.5, 0.2), {}, r"^place: .* outside the picture of 64 x 64 pixels"),
+    "three references": (
+        numbers(0.5, 0.5, 0.5),
+        {"reference": REFERENCE.expand(3, -1, -1, -1)},
+        r"^reference: it holds 3, the image 1 pictures",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_placed_is_refused_by_the_inputs_name(case):
+    where, inputs, message = REFUSED[case]
+    with pytest.raises(PlacementError, match=message):
+        run(where, **inputs)
+
+
+def test_an_unknown_way_to_say_where_is_refused_with_those_there_are():
+    with pytest.raises(GraftError, match=r"^place: 'there' is not one of mask, numbers"):
+        run({"place": "there"})
+
+
+@pytest.mark.parametrize("node", composition.NODES, ids=lambda node: node.__name__)
+def test_every_input_and_output_says_what_it_is(node):
+    schema = node.define_schema()
+    assert schema.node_id == "Graft" + schema.display_name.replace(" ", "")
+    assert schema.category.startswith("Graft/") and schema.description
+    assert all(part.tooltip for given in schema.inputs for part in [*given.get_all(), *schema.outputs])
