@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, max_pool2d
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 Interpolation = Literal["nearest", "bilinear", "area"]
 
@@ -15,6 +15,16 @@ def resized(maps: Tensor, size: tuple[int, int], interpolation: Interpolation) -
     """(rows, h, w) -> (rows, *size)."""
     corners = {"align_corners": False} if interpolation == "bilinear" else {}
     return interpolate(maps[:, None].float(), size, mode=interpolation, **corners)[:, 0]
+
+
+def feathered(mask: Tensor, radius: int) -> Tensor:
+    """(rows, H, W) in [0, 1] with a soft edge 2 `radius` pixels wide, inwards: zero wherever `mask` is. The picture's border
+    is no edge."""
+    if radius == 0:
+        return mask
+    # Drawn back by the radius, then averaged over it: a linear slope that ends where the mask did.
+    inner = -max_pool2d(-mask[:, None].float(), 2 * radius + 1, stride=1, padding=radius)
+    return avg_pool2d(inner, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)[:, 0]
 
 
 def token_mask(mask: Tensor, size: tuple[int, int], threshold: float, interpolation: Interpolation) -> Tensor:

@@ -6,14 +6,17 @@ every edit begin a `RunningEdit`: that one may keep state, and is gone when the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from torch import Tensor
 
 from ..attention.cross_attention import AttentionMap
+from ..attention.self_attention import Attend
 from ..inversion.solvers import Step
-from ..inversion.trajectory import Trajectory
+from ..inversion.trajectory import SAME_LEVEL, Trajectory
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint
 from .layers import Layer
@@ -24,16 +27,21 @@ if TYPE_CHECKING:
 PLAN_KEY = "graft_plan"
 RUN_KEY = "graft_run"
 
-Pairing = Literal["same level", "as inverted"]
-"""Which latents a stream shows the model at a noise level: those of that level, or those that plain DDIM inversion showed it there."""
+Pairing = Literal["same level", "as inverted", "TF-ICON", "TF-ICON cross"]
+"""Which latents a stream shows the model at a noise level: those of that level; those that plain DDIM inversion showed it
+there; or, in TF-ICON's released order, those of `released_level` and those of `cross_latents`."""
 
-Tap = Literal["hidden", "keys_values", "cross"]
-"""What is kept of a stream at a layer: the hidden states that self-attention projects; its keys and values; or the
-queries and keys of cross-attention."""
+Tap = Literal["hidden", "queries_keys", "keys_values", "cross"]
+"""What is kept of a stream at a layer: the hidden states that self-attention projects; its queries and keys; its keys and
+values; or the queries and keys of cross-attention."""
 
 Hook = Literal["attn1", "attn2", "step"]
 """What an edit needs beyond changing self-attention's inputs: computing self-attention or cross-attention itself, or a
 turn between steps."""
+
+
+Plain = Callable[[], Tensor]
+"""Computes an attention's output, (rows, N, C)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +61,8 @@ class Stream:
     identity: tuple = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        prompt = self.prompt_name or f"{self.name}_conditioning"
+        object.__setattr__(self, "prompt_name", self.prompt_name or f"{self.name}_conditioning")
+        prompt = self.prompt_name
         if len(self.conditioning) != 1:
             raise GraftError(f"{prompt}: a stream needs one prompt, got {len(self.conditioning)} combined; connect a single encoded prompt")
         states, options = self.conditioning[0]
@@ -77,9 +86,28 @@ class Stream:
     def __hash__(self) -> int:
         return hash(self.identity)
 
+    def label(self, sigma: float) -> float:
+        """The noise level that the model is told of when the target is at `sigma`."""
+        return released_level(self.trajectory, sigma) if self.pairing.startswith("TF-ICON") else sigma
+
     def latents(self, sigma: float) -> Tensor:
-        """(B, C, h, w): what the model is shown at noise level `sigma`."""
-        return self.trajectory.at(sigma) if self.pairing == "same level" else self.trajectory.shown_at(sigma)
+        """(B, C, h, w): what the model is shown when the target is at noise level `sigma`."""
+        shown = {"as inverted": self.trajectory.shown_at, "TF-ICON cross": partial(cross_latents, self.trajectory)}
+        return shown.get(self.pairing, self.trajectory.at)(self.label(sigma))
+
+
+def released_level(trajectory: Trajectory, sigma: float) -> float:
+    """TF-ICON's released code gives the first evaluation the attention of the second."""
+    return min(sigma, float(trajectory.sigmas[1]))
+
+
+def cross_latents(trajectory: Trajectory, sigma: float) -> Tensor:
+    """TF-ICON's released code advances the reference after its cross pass, which so sees, at a level, the latents of the
+    stored one above; from the first `released_level` on those of the level itself."""
+    above = int((trajectory.sigmas > sigma * (1 + SAME_LEVEL)).sum()) - 1
+    if above < 1:
+        return trajectory.at(sigma)
+    return trajectory.scaled_to_picture(above) * (1 + sigma**2) ** 0.5
 
 
 def covers_area(conditioning: dict) -> bool:
@@ -90,12 +118,13 @@ def covers_area(conditioning: dict) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """One call of a layer for some of the target's rows: the layer, its token grid, and whether the rows are `guided`
-    (the positive prompt's) or plain (the negative's)."""
+    """One call of a layer for some of the target's rows: the layer, its token grid and heads, and whether the rows are
+    `guided` (the positive prompt's) or plain (the negative's)."""
 
     layer: Layer
     height: int
     width: int
+    heads: int
     guided: bool = True
 
     @property
@@ -140,12 +169,22 @@ class RunningEdit:
         return query, key, value
 
     def computes(self, place: Place) -> bool:
-        """Whether it computes self-attention here. Other edits leave the layer's inputs plain then."""
+        """Whether it computes the target's self-attention here. Other edits leave the layer's inputs plain then."""
         return False
 
-    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, output: Tensor, attend) -> Tensor:
-        """Self-attention's output (rows, N, C) before its projection, given the plain `output`."""
-        return output
+    def computes_stream(self, stream: Stream) -> bool:
+        """Whether it computes this stream's self-attention."""
+        return False
+
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
+        """Self-attention's output (rows, N, C) before its projection; `plain` computes what it would be without this edit."""
+        return plain()
+
+    def stream_attention(
+        self, place: Place, stream: Stream, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend
+    ) -> Tensor:
+        """The same of a stream, for edits that change how a stream of their own attends to itself."""
+        return plain()
 
     def cross_attention(self, place: Place, attention: AttentionMap) -> AttentionMap:
         """The target's cross-attention map."""

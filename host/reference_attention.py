@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..attention.cross_attention import AttentionMap
 from ..attention.masks import Interpolation, token_mask, word_mask
-from ..attention.self_attention import attend_within
+from ..attention.self_attention import Attend, attend_within
 from .layers import Layer, Layers
-from .plan import Hook, Place, RunningEdit, Stream, Tap
+from .plan import Hook, Place, Plain, RunningEdit, Stream, Tap
 from .windows import Window
 from .word_maps import WordMaps, token_groups
 
@@ -82,11 +82,11 @@ class RunningReferenceAttention(RunningEdit):
     def computes(self, place: Place) -> bool:
         return place.guided and place.layer in self.edit.layers and self.run.sigma in self.edit.window
 
-    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, output: Tensor, attend) -> Tensor:
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
         rows = len(query)
         keys, values = self.run.tapped(self.tap, self.edit.stream, place.layer, rows)
         region, seen = (mask.expand(rows, -1) for mask in self._masks(place, query))
-        return attend_within(output, query, keys, values, region, seen, attend)
+        return attend_within(plain(), query, keys, values, region, seen, attend)
 
     def _masks(self, place: Place, query: Tensor) -> tuple[Tensor, Tensor]:
         """m_t and m_s, (rows or 1, N), bool: found once for all layers of a grid, until another map of the words comes in."""

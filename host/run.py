@@ -8,8 +8,9 @@ and dropped when the run ends, fails or is interrupted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 
 import comfy.model_patcher
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from ..attention.cross_attention import AttentionMap, Term
 from ..attention.words import Prompt
+from ..inversion.trajectory import Trajectory
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint, require_made_with
 from .layers import Layer, attention_layers, require_unet
@@ -107,16 +109,7 @@ class Run:
 
     def _check_stream(self, stream: Stream, sigmas: Tensor) -> None:
         trajectory, name = stream.trajectory, stream.name
-        require_made_with(self.model, trajectory, name)
-        if trajectory.latents.shape[2:] != self.shape[1:]:
-            raise GraftError(
-                f"{name}: its latents are {tuple(trajectory.latents.shape[2:])} (channels, height, width), "
-                f"the sampled latent is {tuple(self.shape[1:])}; invert a picture of the size you sample"
-            )
-        if trajectory.batch not in (1, self.shape[0]):
-            raise GraftError(
-                f"{name}: it holds {trajectory.batch} pictures, the sampled batch {self.shape[0]}; they must agree, or the {name} hold one"
-            )
+        self.require_fits(trajectory, name)
         highest = float(trajectory.sigmas[0])
         needed = [sigma for sigma in sigmas[:-1].tolist() if any(stream in edit.streams_at(sigma) for edit in self.edits)]
         if needed and needed[0] > ABOVE * highest:
@@ -125,7 +118,7 @@ class Run:
                 "use the same schedule for both, or Start From Trajectory"
             )
         if stream not in self._negatives and trajectory.conditioning != conditioning_fingerprint(stream.conditioning):
-            self.note(f"{name}_conditioning is not the prompt the {name} was made with; the {name} is replayed under another prompt")
+            self.note(f"{stream.prompt_name} is not the prompt the {name} was made with; the {name} is replayed under another prompt")
 
     # What edits ask about the run when they begin.
 
@@ -155,6 +148,20 @@ class Run:
                 f"{name}: it holds {len(values)}, the sampled batch {self.shape[0]} pictures; they must agree, or {name} hold one"
             )
 
+    def require_fits(self, trajectory: Trajectory, name: str) -> None:
+        """Raises `GraftError` unless a trajectory, which came through the input `name`, was made with this model and is of
+        pictures of the size and number that are sampled."""
+        require_made_with(self.model, trajectory, name)
+        if trajectory.latents.shape[2:] != self.shape[1:]:
+            raise GraftError(
+                f"{name}: its latents are {tuple(trajectory.latents.shape[2:])} (channels, height, width), "
+                f"the sampled latent is {tuple(self.shape[1:])}; invert a picture of the size you sample"
+            )
+        if trajectory.batch not in (1, self.shape[0]):
+            raise GraftError(
+                f"{name}: it holds {trajectory.batch} pictures, the sampled batch {self.shape[0]}; they must agree, or the {name} hold one"
+            )
+
     def negative_of(self, stream: Stream) -> Stream | None:
         """The same pictures under the run's negative prompt; None in a run without one."""
         entries = self.guider.conds.get(PLAIN)
@@ -176,7 +183,7 @@ class Run:
     # The write pass.
 
     def latents(self, stream: Stream, sigma: float, device) -> Tensor:
-        if stream.trajectory.nearest(sigma) is None:
+        if stream.trajectory.nearest(stream.label(sigma)) is None:
             self.note("the sampler asks for noise levels that the trajectory has no latents at; they are interpolated")
         return stream.latents(sigma).to(device)
 
@@ -195,7 +202,8 @@ class Run:
             self.writing = tuple(zip(members, (slice(*ends) for ends in pairwise(starts)), strict=True))
             try:
                 rows = torch.cat([self.latents(stream, self.sigma, x.device).to(x) for stream in members])
-                (denoised,) = executor(model, [[conditioning]], rows, timestep[:1].expand(len(rows)), model_options)
+                labels = torch.cat([timestep.new_full((stream.trajectory.batch,), stream.label(self.sigma)) for stream in members])
+                (denoised,) = executor(model, [[conditioning]], rows, labels, model_options)
             finally:
                 self.writing = ()
             self.denoised |= zip(members, denoised.split([stream.trajectory.batch for stream in members]), strict=True)
@@ -226,10 +234,14 @@ class Run:
 
     def _chunks(self, options: dict, count: int) -> list[tuple[slice, Place | None]]:
         """The target's rows, chunk by chunk; without a place those that no edit may touch."""
-        order, layer = options["cond_or_uncond"], Layer.of(options)
-        size, grid = count // len(order), options["activations_shape"][-2:]
-        places = [Place(layer, *grid, which in self.guided) if which in self.guided | self.plain else None for which in order]
+        order = options["cond_or_uncond"]
+        size = count // len(order)
+        places = [self._place(options, which in self.guided) if which in self.guided | self.plain else None for which in order]
         return [(slice(chunk * size, (chunk + 1) * size), place) for chunk, place in enumerate(places)]
+
+    @staticmethod
+    def _place(options: dict, guided: bool = True) -> Place:
+        return Place(Layer.of(options), *options["activations_shape"][-2:], options["n_heads"], guided)
 
     def attention_inputs(self, inputs: tuple[Tensor, Tensor, Tensor], options: dict) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states (rows, tokens, channels) before their projections to queries, keys and values."""
@@ -254,26 +266,28 @@ class Run:
 
     def self_attention(self, attention: Attention) -> Tensor:
         query, key, value = attention.inputs
-        output = attention.plain()
+        edited = []
         if self.writing:
-            self._tap("keys_values", Layer.of(attention.options), key, value)
-            return output
-        chunks = []
-        for rows, place in self._chunks(attention.options, len(query)):
-            changed = output[rows]
-            for edit in self.active:
-                if place is not None and edit.computes(place):
-                    changed = edit.self_attention(place, query[rows], key[rows], value[rows], changed, attention.attend)
-            chunks.append(changed)
-        return torch.cat(chunks)
+            place = self._place(attention.options)
+            self._tap("queries_keys", place.layer, query, key)
+            self._tap("keys_values", place.layer, key, value)
+            for stream, rows in self.writing:
+                inputs = place, stream, query[rows], key[rows], value[rows]
+                changes = [partial(edit.stream_attention, *inputs) for edit in self.active if edit.computes_stream(stream)]
+                edited += _chained(changes, rows, attention)
+        else:
+            for rows, place in self._chunks(attention.options, len(query)):
+                inputs = place, query[rows], key[rows], value[rows]
+                changes = [partial(edit.self_attention, *inputs) for edit in self.active if place is not None and edit.computes(place)]
+                edited += _chained(changes, rows, attention)
+        return attention.plain_but(edited)
 
     def cross_attention(self, attention: Attention) -> Tensor:
         query, key, value = attention.inputs
         options, heads = attention.options, attention.options["n_heads"]
         if self.writing:
-            layer = Layer.of(options)
-            self._tap("cross", layer, query, key)
-            place = Place(layer, *options["activations_shape"][-2:])
+            place = self._place(options)
+            self._tap("cross", place.layer, query, key)
             for stream, rows in self.writing:
                 own = AttentionMap((Term(query[rows], key[rows]),), heads)
                 for edit in self.active:
@@ -319,26 +333,28 @@ class Attention:
 
     def plain(self) -> Tensor:
         """What would be computed without Graft."""
-        return self.attend(*self.inputs) if self.before is None else self.before(*self.inputs, self.options)
+        return self.attend(*self.inputs) if self.before is None else self.replaced
+
+    @cached_property
+    def replaced(self) -> Tensor:
+        """What another node's replacement computes, which has to be shown all rows."""
+        return self.before(*self.inputs, self.options)
+
+    def plain_rows(self, rows: slice) -> Tensor:
+        """The same for some rows."""
+        return self.attend(*(part[rows] for part in self.inputs)) if self.before is None else self.replaced[rows]
 
     def plain_but(self, edited: list[tuple[slice, Tensor]]) -> Tensor:
-        """What would be computed without Graft, with other output for some rows. Those are not computed twice, unless
-        another node's replacement has to be shown all of them."""
+        """What would be computed without Graft, with other output for some rows, which are not computed for nothing."""
         if not edited:
             return self.plain()
-        if self.before is not None:
-            output = self.plain().clone()
-            for rows, changed in edited:
-                output[rows] = changed
-            return output
         parts, start = [], 0
-        for rows, changed in edited:
+        for rows, changed in [*edited, (slice(len(self.inputs[0]), None), None)]:
             if start < rows.start:
-                parts.append(self.attend(*(part[start : rows.start] for part in self.inputs)))
-            parts.append(changed)
+                parts.append(self.plain_rows(slice(start, rows.start)))
+            if changed is not None:
+                parts.append(changed)
             start = rows.stop
-        if start < len(self.inputs[0]):
-            parts.append(self.attend(*(part[start:] for part in self.inputs)))
         return torch.cat(parts)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -347,6 +363,15 @@ class Attention:
         return optimized_attention(
             query, key, value, options["n_heads"], attn_precision=options["attn_precision"], transformer_options=options
         )
+
+
+def _chained(changes: list[Callable], rows: slice, attention: Attention) -> list[tuple[slice, Tensor]]:
+    """The output for `rows` after all `changes`, each of which can ask for what came out of those before it."""
+    before, edited = partial(attention.plain_rows, rows), []
+    for change in changes:
+        output = change(before, attention.attend)
+        before, edited = (lambda output=output: output), [(rows, output)]
+    return edited
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 from ..attention.masks import token_mask
-from ..attention.self_attention import attend_within, replace_keys_and_values, replace_queries_and_keys
+from ..attention.self_attention import Attend, attend_within, replace_keys_and_values, replace_queries_and_keys
 from .layers import Layer, Layers
-from .plan import Hook, Place, RunningEdit, Stream, Tap
+from .plan import Hook, Place, Plain, RunningEdit, Stream, Tap
 from .windows import Window
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
     def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return query, key, value
 
-    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, output: Tensor, attend) -> Tensor:
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
         rows = len(query)
         source = self.source(place, rows)
         inside, keys = (
@@ -129,5 +129,5 @@ class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
         )
         if not keys.any(dim=1).all() or keys.all(dim=1).any():
             self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
-        output = attend_within(output, query, *source, inside, keys, attend)
+        output = attend_within(plain(), query, *source, inside, keys, attend)
         return attend_within(output, query, *source, ~inside, ~keys, attend)

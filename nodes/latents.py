@@ -2,13 +2,15 @@
 
 from comfy_api.latest import io
 
+from ..attention.masks import feathered
+from ..host.background_preservation import BackgroundPreservation
 from ..host.errors import GraftError
 from ..host.layers import require_unet
 from ..host.local_blend import BlendWords, LocalBlend
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
 from ..host.windows import Window
-from .types import SOURCE_WORDS, batched, map_grid_input, map_layers, source_inputs, window_inputs
+from .types import SOURCE_WORDS, TrajectoryType, batched, map_grid_input, map_layers, source_inputs, window_inputs
 
 
 class LocalBlendNode(io.ComfyNode):
@@ -114,4 +116,53 @@ class LocalBlendNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
 
 
-NODES = [LocalBlendNode]
+class BackgroundPreservationNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftBackgroundPreservation",
+            display_name="Background Preservation",
+            category="Graft/latents",
+            description="TF-ICON: outside the region the main picture's own latents stand after every step, until the last part of the steps blends the "
+            "seam. Needs the Graft Sampler.",
+            search_aliases=["TF-ICON", "keep background", "preserve background", "latent blending", "masked sampling"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample the composition."),
+                TrajectoryType.Input("main", tooltip="The main picture's trajectory."),
+                io.Mask.Input(
+                    "region",
+                    tooltip="What may change. Place Reference's region is the paper's rectangle; its object_mask keeps the main picture up to the "
+                    "object's outline, but leaves no room for a shadow.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=0.8,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="tau_B: the part of the steps that keep the background, from the noisiest on. 1 keeps it to the end, exactly; less lets the "
+                    "last steps blend the seam.",
+                ),
+                io.Int.Input(
+                    "feather",
+                    default=0,
+                    min=0,
+                    max=256,
+                    tooltip="Pixels over which the region's edge is soft, inwards.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the step operator. Sample it with Graft Sampler.")],
+        )
+
+    @classmethod
+    def execute(cls, model, main, region, end_percent, feather) -> io.NodeOutput:
+        require_unet(model)
+        window = Window.of_percent(model, 0.0, end_percent)
+        if window.empty:
+            return io.NodeOutput(model)
+        edit = BackgroundPreservation(main, window, feathered(batched(region), (feather + 1) // 2))
+        return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
+
+
+NODES = [LocalBlendNode, BackgroundPreservationNode]

@@ -1,0 +1,52 @@
+"""TF-ICON's background preservation, as the stream engine runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..attention.masks import resized
+from ..inversion.solvers import Step
+from ..inversion.trajectory import Trajectory
+from .plan import Hook, RunningEdit
+from .windows import Window
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class BackgroundPreservation:
+    """After every step inside the window the main picture's own latents stand outside the region (Lu et al., TF-ICON,
+    ICCV 2023, section 3.4).
+
+    `region` (B or 1, H, W) in [0, 1], soft if its edge is. The latents are those of the inversion: the released code solves
+    them anew from the inverted noise, which costs as many model calls again and is less exact.
+    """
+
+    hooks: ClassVar[frozenset[Hook]] = frozenset({"step"})
+
+    main: Trajectory
+    window: Window
+    region: Tensor
+
+    def begin(self, run: Run) -> RunningEdit:
+        run.require_fits(self.main, "main")
+        run.require_batch("region", self.region)
+        return RunningBackgroundPreservation(self)
+
+
+class RunningBackgroundPreservation(RunningEdit):
+    def __init__(self, edit: BackgroundPreservation) -> None:
+        self.edit = edit
+
+    def after_step(self, x: Tensor, step: Step) -> Tensor:
+        if float(step.sigma) not in self.edit.window:
+            return x
+        region = resized(self.edit.region.to(x.device), x.shape[-2:], "area")[:, None]
+        main = self.edit.main.at(float(step.sigma_next)).to(x)
+        # lerp returns either end bit for bit where the region is 0 or 1.
+        return torch.lerp(main.expand_as(x), x, region.to(x))

@@ -1,0 +1,151 @@
+"""TF-ICON's composite self-attention, as the stream engine runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..attention.composite_attention import Areas, QueryKey, compose_queries_and_keys, composite_attention, token_areas
+from ..attention.masks import token_mask
+from ..attention.self_attention import Attend, attend_within
+from .layers import Layer, Layers
+from .plan import Hook, Place, Plain, RunningEdit, Stream, Tap
+from .windows import Window
+
+if TYPE_CHECKING:
+    from .run import Run
+
+Mode = Literal["intended", "light", "released"]
+"""The paper's maps; one ordinary attention of composed queries and keys; the released code with its cross pass and its order."""
+
+RELEASED_BACKGROUND = 0.4
+"""Until here the released code composes the background's attention, whatever its tau_A."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompositeAttention:
+    """The target attends as the main picture does outside a region, as the reference does on its object, and between the two
+    as their queries and keys say together (Lu et al., TF-ICON, ICCV 2023, section 3.3).
+
+    `object_mask` and `region` (B or 1, H, W) are those of the placed reference. It begins with the first step and stops at the
+    part `end` of the schedule, tau_A.
+    """
+
+    hooks: ClassVar[frozenset[Hook]] = frozenset({"attn1"})
+
+    main: Stream
+    reference: Stream
+    object_mask: Tensor
+    region: Tensor
+    end: float
+    layers: Layers
+    mode: Mode = "intended"
+
+    def begin(self, run: Run) -> RunningEdit:
+        run.require_batch("object_mask", self.object_mask)
+        run.require_batch("region", self.region)
+        kinds = {"intended": RunningCompositeAttention, "light": RunningLightAttention, "released": RunningReleasedAttention}
+        return kinds[self.mode](self, run)
+
+
+class RunningCompositeAttention(RunningEdit):
+    tap: ClassVar[Tap] = "queries_keys"
+
+    def __init__(self, edit: CompositeAttention, run: Run) -> None:
+        self.edit, self.run = edit, run
+        self.main, self.reference = edit.main, edit.reference
+        self.streams = (self.main, self.reference)
+        self.window = Window.of_percent(run.model, 0.0, edit.end)
+        self._masks: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._areas: dict[tuple[int, int], Sequence[Areas]] = {}
+
+    def active_at(self, sigma: float) -> bool:
+        return sigma in self.window
+
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        return self.streams if self.active_at(sigma) else ()
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        return tap == self.tap and stream in self.streams and layer in self.edit.layers
+
+    def computes(self, place: Place) -> bool:
+        return place.guided and place.layer in self.edit.layers
+
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
+        return self.compose(place, QueryKey(query, key), value, attend)
+
+    def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
+        main, reference = self.tapped(self.main, place, value), self.tapped(self.reference, place, value)
+        return composite_attention(target, value, main, reference, self.areas(place, value), place.heads, attend)
+
+    def tapped(self, stream: Stream, place: Place, value: Tensor) -> QueryKey:
+        return QueryKey(*self.run.tapped(self.tap, stream, place.layer, len(value)))
+
+    def masks(self, place: Place, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Object and region on the layer's grid, (rows or 1, N), bool, the object within the region."""
+        if place.grid not in self._masks:
+            given = (self.edit.object_mask, self.edit.region)
+            object_mask, region = (token_mask(mask.to(value.device), place.grid, 0.5, "area").flatten(1) for mask in given)
+            self._masks[place.grid] = object_mask & region, region
+        return self._masks[place.grid]
+
+    def areas(self, place: Place, value: Tensor) -> Sequence[Areas]:
+        if place.grid not in self._areas:
+            self._areas[place.grid] = token_areas(*self.masks(place, value))
+        return self._areas[place.grid]
+
+
+class RunningLightAttention(RunningCompositeAttention):
+    def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
+        main, reference = self.tapped(self.main, place, value), self.tapped(self.reference, place, value)
+        composed = compose_queries_and_keys(target, main, reference, *self.masks(place, value))
+        return attend(composed.query, composed.key, value)
+
+
+class RunningReleasedAttention(RunningCompositeAttention):
+    """The released code's order: at least two steps, the background until a part of its own, the first step with the attention
+    of the second, and a cross map from a pass in which the reference sees nothing but its object."""
+
+    def __init__(self, edit: CompositeAttention, run: Run) -> None:
+        super().__init__(edit, run)
+        self.main, self.reference = (replace(stream, pairing="TF-ICON") for stream in (edit.main, edit.reference))
+        self.cross = replace(edit.reference, pairing="TF-ICON cross")
+        self.streams = (self.main, self.reference, self.cross)
+        self.lowest_background, self.lowest_object = (self._after(part) for part in (RELEASED_BACKGROUND, edit.end))
+
+    def _after(self, part: float) -> float:
+        """The first noise level after the window of a tau, in the code's count of steps with its solver of order 2."""
+        trajectory, order = self.edit.main.trajectory, 2
+        count = max(order, int(part * trajectory.steps + 1e-6) + 1 - order)
+        return float(trajectory.sigmas[min(count, trajectory.steps)])
+
+    def active_at(self, sigma: float) -> bool:
+        return sigma > min(self.lowest_background, self.lowest_object)
+
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        background = (self.main,) if sigma > self.lowest_background else ()
+        return (*background, *((self.reference, self.cross) if sigma > self.lowest_object else ()))
+
+    def computes_stream(self, stream: Stream) -> bool:
+        return stream == self.cross
+
+    def stream_attention(
+        self, place: Place, stream: Stream, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend
+    ) -> Tensor:
+        object_mask, region = self.masks(place, value)
+        everywhere = torch.ones_like(object_mask)
+        seen = torch.where(object_mask.any(dim=1, keepdim=True), object_mask, region)
+        return attend_within(plain(), query, key, value, everywhere.expand(len(query), -1), seen.expand(len(query), -1), attend)
+
+    def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
+        at = self.run.sigma
+        main = self.tapped(self.main, place, value) if at > self.lowest_background else target
+        if at <= self.lowest_object:
+            _, region = self.masks(place, value)
+            return composite_attention(target, value, main, target, token_areas(torch.zeros_like(region), region), place.heads, attend)
+        reference, cross = self.tapped(self.reference, place, value), self.tapped(self.cross, place, value)
+        return composite_attention(target, value, main, reference, self.areas(place, value), place.heads, attend, cross)
