@@ -22,9 +22,14 @@ def feathered(mask: Tensor, radius: int) -> Tensor:
     is no edge."""
     if radius == 0:
         return mask
-    # Drawn back by the radius, then averaged over it: a linear slope that ends where the mask did.
-    inner = -max_pool2d(-mask[:, None].float(), 2 * radius + 1, stride=1, padding=radius)
-    return avg_pool2d(inner, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)[:, 0]
+    # Drawn back by the radius, then averaged over it: a linear slope that ends where the mask did. First down, then across.
+    inner, width = -mask[:, None].float(), 2 * radius + 1
+    lines = ((width, 1), (radius, 0)), ((1, width), (0, radius))
+    for kernel, padding in lines:
+        inner = max_pool2d(inner, kernel, stride=1, padding=padding)
+    for kernel, padding in lines:
+        inner = avg_pool2d(inner, kernel, stride=1, padding=padding, count_include_pad=False)
+    return -inner[:, 0]
 
 
 def token_mask(mask: Tensor, size: tuple[int, int], threshold: float, interpolation: Interpolation) -> Tensor:

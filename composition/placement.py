@@ -20,6 +20,10 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
 Fit = Literal["object", "whole picture"]
 """What gets the asked place: the reference's object, with a margin around it, or the whole reference with its background."""
 
+Surround = Literal["black", "average colour"]
+"""What the canvas shows around the placed reference: black, as in the released code, or the reference's own average colour
+around its object, which is less unlike a picture."""
+
 SHOWN = 0.5
 """The value from which a pixel belongs to a mask."""
 MARGIN = 0.1
@@ -103,7 +107,7 @@ class Place:
 class PlacedReference:
     """A reference where it will be in B main pictures of H x W pixels. R is 1 if one reference, mask and place serve all, else B.
 
-    `canvas` (R, H, W, 3) is the reference alone, black outside the `region` (R, H, W), the rectangle of what was placed of it;
+    `canvas` (R, H, W, 3) is the reference alone, in one colour outside the `region` (R, H, W), the rectangle of what was placed of it;
     `object` (R, H, W), nowhere above the region, is its object; `pasted` (B, H, W, 3) the main picture with the object in it.
     Both masks are in [0, 1], soft where an edge crosses pixels.
     """
@@ -114,7 +118,9 @@ class PlacedReference:
     pasted: Tensor
 
 
-def place_reference(image: Tensor, reference: Tensor, mask: Tensor, places: Sequence[Place], fit: Fit) -> PlacedReference:
+def place_reference(
+    image: Tensor, reference: Tensor, mask: Tensor, places: Sequence[Place], fit: Fit, surround: Surround = "black"
+) -> PlacedReference:
     """Lays `reference` (1 or B, h, w, C), whose object is `mask` (1 or B, h, w), over `image` (B, H, W, C) at 1 or B places.
 
     Colours are in [0, 1]; channels after the third are dropped. The reference keeps its aspect; what falls outside the image
@@ -133,7 +139,16 @@ def place_reference(image: Tensor, reference: Tensor, mask: Tensor, places: Sequ
     colours, object, region = rearrange(torch.stack(laid), "r c h w -> r h w c").split((3, 1, 1), dim=-1)
     # lerp returns either end bit for bit where the mask is 0 or 1.
     pasted = torch.lerp(image, colours.expand_as(image), object)
-    return PlacedReference(colours * region, object[..., 0], region[..., 0], pasted)
+    around = colours.new_zeros(3) if surround == "black" else _average(colours, region, object)
+    return PlacedReference(torch.lerp(around.expand_as(colours), colours, region), object[..., 0], region[..., 0], pasted)
+
+
+def _average(colours: Tensor, region: Tensor, object: Tensor) -> Tensor:
+    """(R, 1, 1, 3): the mean of `colours` (R, H, W, 3) in the `region` around the `object` (R, H, W, 1); in all of it where
+    the object leaves nothing."""
+    gap = (region - object).clamp(min=0)
+    weights = torch.where(gap.sum((1, 2), keepdim=True) > 0, gap, region)
+    return (weights * colours).sum((1, 2), keepdim=True) / weights.sum((1, 2), keepdim=True)
 
 
 def require_size(name: str, given: Tensor, other_name: str, other: Tensor) -> None:

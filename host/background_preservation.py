@@ -36,17 +36,19 @@ class BackgroundPreservation:
     def begin(self, run: Run) -> RunningEdit:
         run.require_fits(self.main, "main")
         run.require_batch("region", self.region)
-        return RunningBackgroundPreservation(self)
+        return RunningBackgroundPreservation(self, run)
 
 
 class RunningBackgroundPreservation(RunningEdit):
-    def __init__(self, edit: BackgroundPreservation) -> None:
-        self.edit = edit
+    def __init__(self, edit: BackgroundPreservation, run: Run) -> None:
+        self.edit, self.run = edit, run
 
     def after_step(self, x: Tensor, step: Step) -> Tensor:
         if float(step.sigma) not in self.edit.window:
             return x
         region = resized(self.edit.region.to(x.device), x.shape[-2:], "area")[:, None]
+        if self.edit.main.nearest(float(step.sigma_next)) is None:
+            self.run.note("the main trajectory has no latents at some of the run's noise levels; they are interpolated")
         main = self.edit.main.at(float(step.sigma_next)).to(x)
         # lerp returns either end bit for bit where the region is 0 or 1.
         return torch.lerp(main.expand_as(x), x, region.to(x))

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..attention.composite_attention import Areas, QueryKey, compose_queries_and_keys, composite_attention, token_areas
 from ..attention.masks import token_mask
 from ..attention.self_attention import Attend, attend_within
+from .errors import GraftError
 from .layers import Layer, Layers
 from .plan import Hook, Place, Plain, RunningEdit, Stream, Tap
 from .windows import Window
@@ -61,7 +62,7 @@ class RunningCompositeAttention(RunningEdit):
         self.streams = (self.main, self.reference)
         self.window = Window.of_percent(run.model, 0.0, edit.end)
         self._masks: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        self._areas: dict[tuple[int, int], Sequence[Areas]] = {}
+        self._areas: dict[tuple[tuple[int, int], bool], Sequence[Areas]] = {}
 
     def active_at(self, sigma: float) -> bool:
         return sigma in self.window
@@ -93,10 +94,13 @@ class RunningCompositeAttention(RunningEdit):
             self._masks[place.grid] = object_mask & region, region
         return self._masks[place.grid]
 
-    def areas(self, place: Place, value: Tensor) -> Sequence[Areas]:
-        if place.grid not in self._areas:
-            self._areas[place.grid] = token_areas(*self.masks(place, value))
-        return self._areas[place.grid]
+    def areas(self, place: Place, value: Tensor, background_only: bool = False) -> Sequence[Areas]:
+        """The areas of the layer's grid; with `background_only` the object belongs to the gap."""
+        asked = place.grid, background_only
+        if asked not in self._areas:
+            object_mask, region = self.masks(place, value)
+            self._areas[asked] = token_areas(object_mask & (not background_only), region)
+        return self._areas[asked]
 
 
 class RunningLightAttention(RunningCompositeAttention):
@@ -112,6 +116,12 @@ class RunningReleasedAttention(RunningCompositeAttention):
 
     def __init__(self, edit: CompositeAttention, run: Run) -> None:
         super().__init__(edit, run)
+        masks, references = max(len(edit.object_mask), len(edit.region)), edit.reference.trajectory.batch
+        if masks not in (1, references):
+            raise GraftError(
+                f"reference: it holds {references} pictures, object_mask and region {masks}; the released code's cross pass shows a "
+                "reference its own object alone, so connect a reference for every mask, or choose another mode"
+            )
         self.main, self.reference = (replace(stream, pairing="TF-ICON") for stream in (edit.main, edit.reference))
         self.cross = replace(edit.reference, pairing="TF-ICON cross")
         self.streams = (self.main, self.reference, self.cross)
@@ -145,7 +155,6 @@ class RunningReleasedAttention(RunningCompositeAttention):
         at = self.run.sigma
         main = self.tapped(self.main, place, value) if at > self.lowest_background else target
         if at <= self.lowest_object:
-            _, region = self.masks(place, value)
-            return composite_attention(target, value, main, target, token_areas(torch.zeros_like(region), region), place.heads, attend)
+            return composite_attention(target, value, main, target, self.areas(place, value, background_only=True), place.heads, attend)
         reference, cross = self.tapped(self.reference, place, value), self.tapped(self.cross, place, value)
         return composite_attention(target, value, main, reference, self.areas(place, value), place.heads, attend, cross)

@@ -1,7 +1,7 @@
 """The judge: a small network that says what a picture of the miniature's world shows, and where.
 
-It labels every pixel with object or background and, for objects, shape, colour and pattern; style and ground are read
-from the picture as a whole. Objects are the connected parts of the object pixels.
+It labels every pixel with object or background and, for objects, shape, colour, pattern and the style they are painted
+in; style and ground are also read from the picture as a whole. Objects are the connected parts of the object pixels.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .world import COLOURS, GROUNDS, PATTERNS, SHAPES, STYLES
 SMALLEST = 40
 """Objects of fewer pixels (of 64 x 64) are taken for specks."""
 
-PIXEL_HEADS = {"object": 1, "shape": len(SHAPES), "colour": len(COLOURS), "pattern": len(PATTERNS)}
-PICTURE_HEADS = {"ground": len(GROUNDS), "style": len(STYLES)}
+PIXEL_HEADS = {"object": 1, "shape": len(SHAPES), "colour": len(COLOURS), "pattern": len(PATTERNS), "style": len(STYLES)}
+PICTURE_HEADS = {"ground": len(GROUNDS), "picture style": len(STYLES)}
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Seen:
     shape: str
     colour: str
     pattern: str
+    style: str
     mask: np.ndarray
 
 
@@ -89,8 +90,9 @@ class Judge(nn.Module):
             scores = logits[head][:, torch.from_numpy(mask)].log_softmax(dim=0).mean(dim=1)
             return names[int(scores.argmax())]
 
-        things = tuple(Seen(name("shape", SHAPES, m), name("colour", COLOURS, m), name("pattern", PATTERNS, m), m) for m in masks)
-        return Verdict(GROUNDS[int(logits["ground"].argmax())], STYLES[int(logits["style"].argmax())], things)
+        heads = (("shape", SHAPES), ("colour", COLOURS), ("pattern", PATTERNS), ("style", STYLES))
+        things = tuple(Seen(*(name(*head, mask) for head in heads), mask) for mask in masks)
+        return Verdict(GROUNDS[int(logits["ground"].argmax())], STYLES[int(logits["picture style"].argmax())], things)
 
 
 def load_judge(weights: dict[str, Tensor]) -> Judge:

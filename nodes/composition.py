@@ -11,6 +11,8 @@ from .types import TrajectoryType, batched
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}
 """Names of the fits in the UI."""
+SURROUNDS = {"black (paper)": "black", "average colour": "average colour"}
+"""Names of the canvas's colours in the UI."""
 CROSS_DOMAIN, SAME_DOMAIN = "cross-domain", "same-domain"
 REGION_COLOUR, OBJECT_COLOUR = (0.25, 0.85, 1.0), (1.0, 0.55, 0.1)
 
@@ -89,10 +91,19 @@ class PlaceReference(io.ComfyNode):
                     tooltip="Degrees, clockwise, about the middle.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "surround",
+                    options=list(SURROUNDS),
+                    default="black (paper)",
+                    tooltip="What placed_reference shows around the region. average colour: the reference's own around its object; try it where the "
+                    "object comes out too small or not at all.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Image.Output(
-                    display_name="placed_reference", tooltip="The reference alone, at its place on black: what is inverted for TF-ICON."
+                    display_name="placed_reference",
+                    tooltip="The reference alone, at its place on one colour: what is inverted for TF-ICON.",
                 ),
                 io.Mask.Output(display_name="object_mask", tooltip="Where the object will be in the main picture."),
                 io.Mask.Output(display_name="region", tooltip="Where the placed reference lies, object and surroundings."),
@@ -105,8 +116,8 @@ class PlaceReference(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image, reference, reference_mask, fit, rotation, place) -> io.NodeOutput:
-        placed = place_reference(image, reference, batched(reference_mask), _places(image, place, rotation), FITS[fit])
+    def execute(cls, image, reference, reference_mask, fit, rotation, surround, place) -> io.NodeOutput:
+        placed = place_reference(image, reference, batched(reference_mask), _places(image, place, rotation), FITS[fit], SURROUNDS[surround])
         preview = outlined(outlined(placed.pasted, placed.region, REGION_COLOUR), placed.object, OBJECT_COLOUR)
         return io.NodeOutput(placed.canvas, placed.object, placed.region, placed.pasted, preview, ui=ui.PreviewImage(preview, cls=cls))
 

@@ -142,9 +142,10 @@ class ReferenceAttentionNode(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "interpolation",
-                    options=["bilinear", "nearest"],
+                    options=["bilinear", "nearest", "area"],
                     default="bilinear",
-                    tooltip="How masks and maps are brought to the size of a layer.",
+                    tooltip="How masks and maps are brought to the size of a layer. area: the part of a cell that a mask covers, so that small things are "
+                    "not missed.",
                     advanced=True,
                 ),
                 *window_inputs(start=0.08, end=1.0),

@@ -295,9 +295,9 @@ def graphs(draw) -> Graph:
                 place = Place(column=draw(st.none() | st.integers(0, 2)), row=draw(st.none() | st.integers(0, 2)))
                 sources = [node for node in graph.nodes if node.kind == "Edit"]
                 if not sources or draw(st.booleans()):
-                    graph.add("Edit", title="A title of some length" * draw(st.integers(1, 3)), place=place)
+                    graph.add("Edit", title="A title of some length" * draw(st.integers(1, 3)), at=place)
                 else:
-                    graph.add("Show", image=draw(st.sampled_from(sources))[0], place=place)
+                    graph.add("Show", image=draw(st.sampled_from(sources))[0], at=place)
         if draw(st.booleans()):
             graph.note("A note. " * draw(st.integers(1, 60)))
     return graph

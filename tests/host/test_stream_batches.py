@@ -117,3 +117,59 @@ def test_streams_of_one_picture_at_two_pairings_are_two(sd1, pairing):
     sigma = float(source.sigmas[2])
     assert torch.equal(stream.latents(sigma), source.at(sigma) if pairing == "same level" else source.shown_at(sigma))
     assert [len(call.x) for call in calls_of(sd1, Stream(source, prompt(1)), stream)] == [1 if pairing == "same level" else 2]
+
+
+TF_ICON, TF_ICON_CROSS = "TF-ICON", "TF-ICON cross"
+
+
+def test_tf_icons_pairings_show_what_the_released_code_shows(sd1):
+    """The first evaluation gets the second's level and latents; from the third on the cross pass sees the latents of the level
+    before, rescaled as they are in the variance-preserving scale."""
+    source = random_trajectory(sd1, prompt(1), seed=1)
+    own, cross = (Stream(source, prompt(1), pairing) for pairing in (TF_ICON, TF_ICON_CROSS))
+    scale = (1 + source.sigmas**2).sqrt()
+    for index, sigma in enumerate(source.sigmas[:-1]):
+        level = max(index, 1)
+        assert own.label(float(sigma)) == cross.label(float(sigma)) == float(source.sigmas[level])
+        assert torch.equal(own.latents(float(sigma)), source.latents[level])
+        before = max(level - 1, 1)
+        shown = source.latents[before] / scale[before] * scale[level]
+        torch.testing.assert_close(cross.latents(float(sigma)), shown, rtol=1e-5, atol=1e-5)
+
+
+def test_tf_icons_pairings_between_and_beside_the_levels(sd1):
+    """Above the first level the second's; between two levels the cross pass sees the last stage above both of them."""
+    source = random_trajectory(sd1, prompt(1), seed=1)
+    own, cross = (Stream(source, prompt(1), pairing) for pairing in (TF_ICON, TF_ICON_CROSS))
+    above, between = 2 * float(source.sigmas[0]), float(source.sigmas[2] + source.sigmas[3]) / 2
+    assert own.label(above) == float(source.sigmas[1]) and torch.equal(cross.latents(above), source.latents[1])
+    assert own.label(between) == between and torch.equal(own.latents(between), source.at(between))
+    shown = source.latents[2] * ((1 + between**2) / (1 + source.sigmas[2] ** 2)).sqrt()
+    torch.testing.assert_close(cross.latents(between), shown, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("pairing", ["same level", "as inverted"])
+def test_other_pairings_are_labelled_with_the_targets_level(sd1, pairing):
+    source = random_trajectory(sd1, prompt(1), seed=1)
+    assert [Stream(source, prompt(1), pairing).label(sigma) for sigma in (20.0, 3.0, 0.0)] == [20.0, 3.0, 0.0]
+
+
+def test_streams_of_one_batch_may_have_levels_of_their_own(model):
+    """At the first level one stream is shown it and the other the second one: each row as in a batch of its own."""
+    source, other = random_trajectory(model, prompt(1), seed=1, batch=2), random_trajectory(model, prompt(4), seed=4)
+    streams = Stream(source, prompt(1), TF_ICON), Stream(other, prompt(4)), Stream(source, prompt(1))
+    (together,) = calls_of(model, *streams, batch=2)
+    rows = together.denoised.split([2, 1, 2])
+    for stream, shared in zip(streams, rows, strict=True):
+        (alone,) = calls_of(model, stream, batch=2)
+        assert alone.sigma == stream.label(float(source.sigmas[0]))
+        torch.testing.assert_close(shared, alone.denoised, rtol=1e-4, atol=1e-3)
+    assert not torch.allclose(rows[0], rows[2], rtol=0.1)
+
+
+def test_a_stream_says_which_input_its_prompt_came_through(sd1, caplog):
+    source = random_trajectory(sd1, prompt(1), seed=1)
+    calls_of(sd1, Stream(source, prompt(5), name="main", prompt_name="conditioning"))
+    calls_of(sd1, Stream(source, prompt(6), name="reference"))
+    noted = [entry.getMessage().split(" is not the prompt")[0] for entry in caplog.records if entry.name == "graft"]
+    assert noted == ["Graft: conditioning", "Graft: reference_conditioning"]

@@ -1,22 +1,26 @@
 """The stream engine in the real host: what the network is shown, in which rows, and that nothing else changes."""
 
 import logging
+from dataclasses import dataclass
+from typing import ClassVar
 
 import comfy.model_management
 import comfy.samplers
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
+from graft.host import run as run_module
 from graft.host.errors import GraftError
 from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.layers import all_layers, coarse_layers, require_unet
-from graft.host.plan import PLAN_KEY, RUN_KEY, Plan, Stream
+from graft.host.plan import PLAN_KEY, RUN_KEY, Plan, RunningEdit, Stream
 from graft.host.run import carry_out
 from graft.host.sampling import GraftSampler, record
 from graft.host.self_attention import ReplaceSelfAttention
 from graft.host.windows import Window
 from graft.inversion.trajectory import Trajectory
 from tiny_models import Call, GivenNoise, empty_like, make_guider, make_model, noise, prompt, sample, schedule, snapshot, watched
+from written_out import maps, predict, require_close
 
 STEPS = 5
 SOURCE, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
@@ -285,6 +289,190 @@ def test_pictures_of_every_shape_are_edited(model, size):
     source, start = trajectory(model, size=size), noise(5, 1, *size)
     plain, changed = (one_step(one, TARGET, NEGATIVE, start=start) for one in (model, edited(model, source)))
     require_only_guided_rows_differ(plain, targets(changed), [[1, 0]])
+
+
+# Self-attention computed by edits
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """An edit that scales the self-attention of the target's guided rows, and of its own stream, if it has any. `asks` is whether
+    it looks at what would be computed without it."""
+
+    hooks: ClassVar = frozenset({"attn1"})
+
+    factor: float = 1.0
+    stream: Stream | None = None
+    of_stream: float | None = None
+    asks: bool = True
+    seen: list | None = None
+
+    def begin(self, run):
+        return RunningScale(self, run)
+
+
+class RunningScale(RunningEdit):
+    def __init__(self, edit: Scale, run) -> None:
+        self.edit, self.run = edit, run
+        self.streams = () if edit.stream is None else (edit.stream,)
+
+    def active_at(self, sigma: float) -> bool:
+        return True
+
+    def streams_at(self, sigma: float):
+        return self.streams
+
+    def reads(self, tap, stream, layer) -> bool:
+        return tap == "queries_keys"
+
+    def computes(self, place) -> bool:
+        return place.guided and self.edit.factor != 1
+
+    def computes_stream(self, stream) -> bool:
+        return self.edit.of_stream is not None and stream == self.edit.stream
+
+    def self_attention(self, place, query, key, value, plain, attend):
+        if self.streams and self.edit.seen is not None:
+            self.edit.seen.append(self.run.tapped("queries_keys", self.edit.stream, place.layer, len(query)))
+        return self.edit.factor * (plain() if self.edit.asks else attend(query, key, value))
+
+    def stream_attention(self, place, stream, query, key, value, plain, attend):
+        assert stream == self.edit.stream
+        return self.edit.of_stream * (plain() if self.edit.asks else attend(query, key, value))
+
+
+def scaled(model, *edits: Scale):
+    return carry_out(model, Plan(edits))
+
+
+def times(factor: float):
+    """Self-attention written out, its output scaled."""
+    return lambda site, query, key, value: factor * (maps(query, key) @ value)
+
+
+def sharpening(model, shown: list[int] | None = None):
+    """A clone on which another node replaces self-attention: queries count double."""
+
+    def replacement(query, key, value, options):
+        if shown is not None:
+            shown.append(len(query))
+        heads = [part.unflatten(2, (options["n_heads"], -1)).transpose(1, 2) for part in (query, key, value)]
+        return (maps(2 * heads[0], heads[1]) @ heads[2]).transpose(1, 2).flatten(2)
+
+    clone = model.clone()
+    for layer in all_layers(require_unet(model)):
+        clone.set_model_attn1_replace(replacement, layer.block, layer.number)
+    return clone
+
+
+def first_level(model) -> torch.Tensor:
+    return schedule(model, STEPS)[0]
+
+
+def test_edits_that_compute_self_attention_chain(model):
+    """The second edit's plain attention is what the first one made of it."""
+    (call,) = one_step(scaled(model, Scale(0.5), Scale(3.0)), TARGET, NEGATIVE)
+    x, plain = call.rows(0)[0], one_step(model, TARGET, NEGATIVE)[0]
+    require_close(call.rows(0)[1], predict(model, x, first_level(model), TARGET, attn1=times(1.5)), plain.rows(0)[1])
+    assert torch.equal(call.rows(1)[1], plain.rows(1)[1])
+
+
+def test_the_last_of_the_edits_may_ignore_those_before_it(sd1):
+    (chained,) = one_step(scaled(sd1, Scale(0.5), Scale(3.0, asks=False)), TARGET, NEGATIVE)
+    (alone,) = one_step(scaled(sd1, Scale(3.0)), TARGET, NEGATIVE)
+    assert torch.equal(chained.denoised, alone.denoised)
+
+
+def test_attention_that_nobody_asks_for_is_not_computed(sd1, monkeypatch):
+    """One edited row of two: without a question each row is attended once, with one the edited row's is used as it is."""
+    rows, layers = [], len(all_layers(require_unet(sd1)))
+    attention = run_module.optimized_attention
+
+    def count(query, *args, **kwargs):
+        rows.append(len(query))
+        return attention(query, *args, **kwargs)
+
+    monkeypatch.setattr(run_module, "optimized_attention", count)
+    for edits in ((Scale(2.0, asks=False),), (Scale(2.0),), (Scale(2.0), Scale(0.5))):
+        rows.clear()
+        one_step(scaled(sd1, *edits), TARGET, NEGATIVE)
+        assert rows == [1, 1] * layers
+    rows.clear()
+    one_step(scaled(sd1, Scale(1.0)), TARGET, NEGATIVE)
+    assert rows == [2] * layers
+
+
+@pytest.mark.parametrize("prompts", [TARGET, [*TARGET, *prompt(4)]], ids=["one prompt", "two combined"])
+def test_another_nodes_attention_is_asked_once_for_all_rows(sd1, prompts):
+    shown = []
+    one_step(scaled(sharpening(sd1, shown), Scale(0.5), Scale(3.0)), prompts, NEGATIVE)
+    assert shown == [1 + len(prompts)] * len(all_layers(require_unet(sd1)))
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_edits_ask_another_nodes_attention_or_take_its_place(sd1, asks):
+    other = sharpening(sd1)
+    (call,), (plain,) = one_step(scaled(other, Scale(3.0, asks=asks)), TARGET, NEGATIVE), one_step(other, TARGET, NEGATIVE)
+    assert torch.equal(call.rows(1)[1], plain.rows(1)[1])
+
+    def theirs(site, query, key, value):
+        return 3 * (maps((2 if asks else 1) * query, key) @ value)
+
+    require_close(call.rows(0)[1], predict(sd1, call.rows(0)[0], first_level(sd1), TARGET, attn1=theirs), plain.rows(0)[1])
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_an_edit_may_compute_its_own_streams_attention_and_no_others(model, asks):
+    """Of three streams in a batch the one between two of other edits."""
+    sources = [trajectory(model, seed=seed) for seed in (0, 1, 2)]
+    streams = [Stream(source, SOURCE) for source in sources]
+    factors = None, 3.0, None
+    edits = [Scale(1.0, stream, factor, asks) for stream, factor in zip(streams, factors, strict=True)]
+    together = one_step(scaled(model, *edits), TARGET, cfg=1.0)
+    assert [(call.stream, len(call.x)) for call in together] == [(True, 3), (False, 1)]
+    for row, (source, factor) in enumerate(zip(sources, factors, strict=True)):
+        expected = predict(model, source.latents[0], first_level(model), SOURCE, attn1=times(factor or 1.0))
+        other = predict(model, source.latents[0], first_level(model), SOURCE, attn1=times(1.0 if factor else 3.0))
+        require_close(together[0].denoised[row : row + 1], expected, other)
+    assert torch.equal(together[1].denoised, one_step(model, TARGET, cfg=1.0)[0].denoised)
+
+
+def test_two_pairings_of_one_picture_are_two_streams_to_the_edit_that_computes_one(sd1):
+    source = trajectory(sd1)
+    streams = [Stream(source, SOURCE, pairing) for pairing in ("TF-ICON", "TF-ICON cross")]
+    edits = Scale(1.0, streams[0]), Scale(1.0, streams[1], 3.0)
+    stream, _ = one_step(scaled(sd1, *edits), TARGET, cfg=1.0)
+    sigma = source.sigmas[1]
+    for row, factor in enumerate((1.0, 3.0)):
+        require_close(stream.denoised[row : row + 1], predict(sd1, source.latents[1], sigma, SOURCE, attn1=times(factor)))
+    assert not torch.allclose(stream.denoised[0], stream.denoised[1], rtol=0.1)
+
+
+def test_a_streams_own_attention_may_ask_another_nodes(sd1):
+    source = trajectory(sd1)
+    stream, _ = one_step(scaled(sharpening(sd1), Scale(1.0, Stream(source, SOURCE), 3.0)), TARGET, cfg=1.0)
+
+    def theirs(site, query, key, value):
+        return 3 * (maps(2 * query, key) @ value)
+
+    require_close(stream.denoised, predict(sd1, source.latents[0], first_level(sd1), SOURCE, attn1=theirs))
+
+
+def test_the_tap_of_queries_and_keys_is_what_the_streams_layers_attend_with(model):
+    """Of every layer, for as many target rows; oracle: the stream's prediction written out."""
+    source, seen, stored = trajectory(model), [], []
+    one_step(scaled(model, Scale(2.0, Stream(source, SOURCE), seen=seen)), TARGET, NEGATIVE, start=noise(5, batch=2))
+
+    def keep(site, query, key, value):
+        stored.append((query, key))
+        return maps(query, key) @ value
+
+    predict(model, source.latents[0], first_level(model), SOURCE, attn1=keep)
+    assert len(seen) == len(stored) == len(all_layers(require_unet(model)))
+    for tapped, expected in zip(seen, stored, strict=True):
+        for ours, theirs in zip(tapped, expected, strict=True):
+            assert len(ours) == 2
+            torch.testing.assert_close(ours[1], theirs[0].transpose(0, 1).flatten(1).float(), rtol=1e-3, atol=1e-3)
 
 
 # Refusals before the first call

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 import torch
-from graft.attention.masks import blend_mask, resized, token_mask, word_mask
+from graft.attention.masks import blend_mask, feathered, resized, token_mask, word_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
@@ -121,3 +121,54 @@ def test_pooling_reaches_one_cell_in_all_directions():
 @pytest.mark.parametrize("pool", [False, True])
 def test_a_map_without_any_attention_blends_nothing(pool):
     assert not blend_mask(torch.zeros(2, 4, 4), (8, 8), 0.3, pool).any()
+
+
+def box(top: int, bottom: int, left: int, right: int, size: tuple[int, int] = (24, 30)) -> torch.Tensor:
+    mask = torch.zeros(1, *size)
+    mask[:, top:bottom, left:right] = 1
+    return mask
+
+
+def test_a_feather_is_a_linear_slope_that_ends_where_the_mask_did():
+    """Radius 3: seventh by seventh from the first pixel inside to the last of the slope, and 1 from there on."""
+    soft = feathered(box(0, 24, 10, 30), 3)[0]
+    slope = [0.0] * 10 + [(pixel + 1) / 7 for pixel in range(7)] + [1.0] * 13
+    torch.testing.assert_close(soft, torch.tensor(slope).expand(24, 30))
+
+
+def test_the_pictures_border_is_no_edge():
+    assert torch.equal(feathered(torch.ones(2, 9, 7), 4), torch.ones(2, 9, 7))
+    corner = feathered(box(12, 24, 15, 30), 2)[0]
+    assert torch.equal(corner[17:, 20:], torch.ones(7, 10)) and not corner[:12].any() and not corner[:, :15].any()
+    torch.testing.assert_close(corner[-1, 15:20], torch.arange(1, 6) / 5)
+
+
+def test_a_feather_of_nothing_is_the_mask_itself():
+    mask = draw(7, 2, 6, 6)
+    assert feathered(mask, 0) is mask
+    assert torch.equal(feathered(mask > 0.5, 0), mask > 0.5)
+
+
+def test_a_mask_narrower_than_its_feather_vanishes():
+    assert not feathered(box(4, 20, 10, 15), 3).any()
+
+
+@given(seed=st.integers(0, 10**6), radius=st.integers(1, 4), cut=st.booleans())
+@settings(deadline=None, max_examples=30)
+def test_a_feather_is_the_mean_of_the_lowest_neighbours_and_never_above_the_mask(seed, radius, cut):
+    """Pixel by pixel; masks of 0 and 1, of yes and no, and soft ones."""
+    mask = draw(seed, 2, 11, 8)
+    mask = resized(mask[:, ::4, ::4], (11, 8), "nearest") > 0.3 if cut else mask
+    soft, values = feathered(mask, radius), mask.float()
+
+    def around(maps: torch.Tensor, i: int, j: int) -> torch.Tensor:
+        return maps[:, max(0, i - radius) : i + radius + 1, max(0, j - radius) : j + radius + 1]
+
+    lowest, mean = torch.zeros_like(values), torch.zeros_like(values)
+    for i, j in product(range(11), range(8)):
+        lowest[:, i, j] = around(values, i, j).amin(dim=(1, 2))
+    for i, j in product(range(11), range(8)):
+        mean[:, i, j] = around(lowest, i, j).mean(dim=(1, 2))
+    torch.testing.assert_close(soft, mean)
+    assert bool((soft <= values + 1e-6).all()) and bool((soft >= 0).all())
+    assert not soft[values == 0].any()
