@@ -280,6 +280,8 @@ class Run:
                 inputs = place, query[rows], key[rows], value[rows]
                 changes = [partial(edit.self_attention, *inputs) for edit in self.active if place is not None and edit.computes(place)]
                 edited += _chained(changes, rows, attention)
+        if edited and attention.before is not None:
+            self.note("another node replaces self-attention too; where an edit computes it, the edit takes its place")
         return attention.plain_but(edited)
 
     def cross_attention(self, attention: Attention) -> Tensor:

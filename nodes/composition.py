@@ -34,15 +34,7 @@ class PlaceReference(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "place",
                     options=[
-                        io.DynamicCombo.Option(
-                            "mask",
-                            [
-                                io.Mask.Input(
-                                    "mask",
-                                    tooltip="Painted on the main picture: the box around it says where and how large. Its shape does not count.",
-                                )
-                            ],
-                        ),
+                        # The editor cannot make a node whose first option has sockets and no widget.
                         io.DynamicCombo.Option(
                             "numbers",
                             [
@@ -70,6 +62,15 @@ class PlaceReference(io.ComfyNode):
                                     step=0.01,
                                     tooltip="The long side, as a part of the main picture's shorter side.",
                                 ),
+                            ],
+                        ),
+                        io.DynamicCombo.Option(
+                            "mask",
+                            [
+                                io.Mask.Input(
+                                    "mask",
+                                    tooltip="Painted on the main picture: the box around it says where and how large. Its shape does not count.",
+                                )
                             ],
                         ),
                     ],

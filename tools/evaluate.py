@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pack import ROOT, load_host, load_pack
 
-EXPERIMENTS = ("judge", "generation", "round_trip", "free_prompt_editing", "prompt_to_prompt", "specref", "tf_icon")
+EXPERIMENTS = ("judge", "generation", "round_trip", "free_prompt_editing", "prompt_to_prompt", "specref", "tf_icon", "composite_memory")
 COMMAND = "python quickstart.py evaluate"
 
 

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def free_prompt_editing(laboratory, batch: int):
-    """Free-Prompt-Editing: the group of pictures, and its edits."""
+    """Free-Prompt-Editing: its edits, and what samples with them."""
     from graft.host.layers import all_layers, require_unet
     from graft.host.plan import Stream
     from graft.host.self_attention import ReplaceSelfAttention
@@ -43,7 +43,7 @@ def free_prompt_editing(laboratory, batch: int):
 
     group = _group(laboratory, batch)
     model, source = laboratory.model, Stream(group.source.trajectory, group.negative)
-    return group, [ReplaceSelfAttention(source, Window.of_percent(model, 0.0, 0.8), all_layers(require_unet(model)))]
+    return [ReplaceSelfAttention(source, Window.of_percent(model, 0.0, 0.8), all_layers(require_unet(model)))], _sampling(group)
 
 
 def specref(laboratory, batch: int):
@@ -54,10 +54,20 @@ def specref(laboratory, batch: int):
 
     group = _group(laboratory, batch)
     reference_mask = torch.ones(batch, 64, 64)
-    return group, [*control(laboratory, group), attention(laboratory, group, reference_mask, True), keep(laboratory, group)]
+    return [*control(laboratory, group), attention(laboratory, group, reference_mask, True), keep(laboratory, group)], _sampling(group)
 
 
-METHODS = {"free_prompt_editing": free_prompt_editing, "specref": specref}
+def tf_icon(laboratory, batch: int):
+    """TF-ICON across styles, a placement of its own for each picture."""
+    from evaluation.laboratory import UNSEEN
+    from evaluation.tf_icon import METHODS, cases_of, composition
+    from numpy.random import default_rng
+
+    cases = cases_of(default_rng(UNSEEN), batch, across=True)
+    return composition(laboratory, cases, slice(0, batch), METHODS["TF-ICON"], across=True)
+
+
+METHODS = {"free_prompt_editing": free_prompt_editing, "specref": specref, "tf_icon": tf_icon}
 
 
 def _group(laboratory, batch: int):
@@ -80,12 +90,17 @@ def _group(laboratory, batch: int):
     return group
 
 
-def overhead(laboratory, group, edits: list, repeats: int) -> dict:
-    """Medians over `repeats`, times in seconds. The rows alone are the network's calls of the edited run, one by one, with
-    their numbers of rows and nothing around them."""
+def _sampling(group):
+    from evaluation.swaps import GUIDANCE, sample
+
+    return lambda model: sample(model, group, GUIDANCE)
+
+
+def overhead(laboratory, edits: list, sample, repeats: int) -> dict:
+    """Medians over `repeats`, times in seconds; `sample` runs a model from noise to picture. The rows alone are the network's
+    calls of the edited run, one by one, with their numbers of rows and nothing around them."""
     import torch
     from comfy.patcher_extension import WrappersMP
-    from evaluation.swaps import GUIDANCE, sample
     from graft.host.plan import Plan
     from graft.host.run import carry_out
 
@@ -97,16 +112,16 @@ def overhead(laboratory, group, edits: list, repeats: int) -> dict:
         return executor(x, *args, **kwargs)
 
     watched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "overhead", count)
-    sample(watched, group, GUIDANCE)
+    sampled = sample(watched)
 
     network, device = laboratory.model.model.diffusion_model, laboratory.model.load_device
-    clean, most = group.source.trajectory.clean, max(calls)
-    latents = torch.randn(most, *clean.shape[1:], device=device)
+    most = max(calls)
+    latents = torch.randn(most, *sampled.shape[1:], device=device)
     timesteps = torch.full((most,), 500.0, device=device)
-    context = group.negative[0][0].to(device).expand(most, -1, -1)
+    context = laboratory.conditioning([""])[0][0].to(device).expand(most, -1, -1)
 
     def whole() -> None:
-        sample(model, group, GUIDANCE)
+        sample(model)
 
     def rows_alone() -> None:
         for rows in calls:
@@ -119,7 +134,7 @@ def overhead(laboratory, group, edits: list, repeats: int) -> dict:
         "edit_seconds": round(statistics.median(a for a, _ in times), 4),
         "rows_alone_seconds": round(statistics.median(b for _, b in times), 4),
         "device": str(device),
-        "batch": len(clean),
+        "batch": len(sampled),
         "rows": sum(calls),
         "repeats": repeats,
     }

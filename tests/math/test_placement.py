@@ -47,6 +47,18 @@ def test_a_reference_of_the_asked_size_is_laid_down_bit_for_bit():
     assert torch.equal(laid.object, filled(HEIGHT, WIDTH, 13, 18, 19, 22))
 
 
+def test_around_the_region_the_canvas_shows_black_or_the_references_average_colour_around_its_object():
+    """The average in numpy, over the region less the object."""
+    mask = torch.zeros(1, *REFERENCE.shape[1:3])
+    mask[:, 2:6, 2:5] = 1
+    place = {"image": MAIN, "reference": REFERENCE, "mask": mask, "places": [Place(x=20, y=16, long_side=12)], "fit": "whole picture"}
+    black, average = (place_reference(**place, surround=surround) for surround in ("black", "average colour"))
+    inside, outside = black.region[0] == 1, black.region[0] == 0
+    around = black.canvas[0].numpy()[(inside & (black.object[0] == 0)).numpy()].mean(axis=0)
+    assert torch.equal(average.canvas[0, inside], black.canvas[0, inside]) and not black.canvas[0, outside].any()
+    np.testing.assert_allclose(average.canvas[0, outside].numpy(), np.broadcast_to(around, (int(outside.sum()), 3)), atol=1e-6)
+
+
 def test_the_object_gets_the_place_and_takes_a_tenth_of_its_surroundings_along():
     reference, mask = draw(2, 1, 60, 70, 3), filled(60, 70, 20, 30, 40, 40)
     laid = placed(Place(x=20, y=16, long_side=20), reference=reference, mask=mask, fit="object")

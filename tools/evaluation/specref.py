@@ -22,7 +22,7 @@ from .swaps import STEPS, Group, background_psnr, edited, groups_of, share
 WORDING = Wording(colour=False, pattern=False)
 """Prompts leave out what the reference shows: where the prompt says it all, Prompt-to-Prompt needs no reference."""
 
-GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.0, 0.08, 0.3, 0.6
+GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.0, 0.08, 0.3, 0.55
 
 
 ABLATION: dict[str, tuple[bool, bool] | None] = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import comfy.samplers
 import numpy as np
@@ -38,7 +38,7 @@ STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6)
 class Method:
     """`prompt` is that of both inversions and of the streams; `mode` None leaves out composite attention."""
 
-    prompt: Literal["exceptional", "empty", "own"] = "empty"
+    prompt: Literal["exceptional", "empty", "own"] = "exceptional"
     mode: Mode | None = "intended"
     preserve: bool = True
 
@@ -47,7 +47,7 @@ METHODS = {
     "TF-ICON": Method(),
     "no composite attention": Method(mode=None),
     "no background preservation": Method(preserve=False),
-    "exceptional prompt": Method("exceptional"),
+    "empty prompt": Method("empty"),
     "ordinary prompts": Method("own"),
     "light": Method(mode="light"),
     "released code's order": Method(mode="released"),
@@ -88,7 +88,7 @@ def _across(laboratory: Laboratory, count: int, methods: tuple[str, ...]) -> tup
     results["reference on black"] = composed(laboratory, black, METHODS["TF-ICON"], across=True)
     note = (
         f"{count} pairs: a thing from a photo into a drawing, or the other way round. {STEPS} steps of DPM-Solver++ 2M, guidance {GUIDANCE:g}, "
-        f"tau_A {TAU_A:g}, tau_B {TAU_B:g}; the reference lies on a canvas of its own average colour, inversions and streams run under the empty prompt, but where the row says otherwise. "
+        f"tau_A {TAU_A:g}, tau_B {TAU_B:g}; the reference lies on a canvas of its own average colour, inversions and streams run under the exceptional prompt, but where the row says otherwise. "
         "Percent of pictures in which the judge sees the reference's shape and colour, and the main picture's style, in the thing at the asked place; "
         "their mean; IoU of that thing with the truth's. Background: outside the region, against the main picture."
     )
@@ -137,32 +137,41 @@ def redrawn(laboratory: Laboratory, cases: Cases, strength: float) -> Tensor:
 
 
 def composed(laboratory: Laboratory, cases: Cases, method: Method, across: bool) -> Tensor:
-    """TF-ICON's pipeline."""
-    model, sigmas = laboratory.model, uniform_time_sigmas(laboratory.model, STEPS)
+    """The pictures that TF-ICON's pipeline makes."""
     pictures = []
     for batch in cases.batches():
-        placed = [part[batch] for part in (cases.placed.canvas, cases.placed.object, cases.placed.region)]
-        canvas, object_mask, region = placed
-        shown = cases.main.pictures if across else cases.placed.pasted
-        scenes = cases.main.scenes if across else cases.truth.scenes
-        main, reference = (
-            _stream(laboratory, method, pictured, described[batch], sigmas, name)
-            for name, pictured, described in (("main", shown[batch], scenes), ("reference", canvas, cases.reference.scenes))
-        )
-        edits: list[Edit] = []
-        if method.mode is not None:
-            edits.append(CompositeAttention(main, reference, object_mask, region, TAU_A, all_layers(require_unet(model)), method.mode))
-        if method.preserve:
-            edits.append(BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, TAU_B), region))
-        from_reference = reference.trajectory if across else None
-        start = composed_start(model, main.trajectory, from_reference, object_mask, region, UNSEEN + batch.start)
-        guider = comfy.samplers.CFGGuider(carry_out(model, Plan(tuple(edits))) if edits else model)
-        prompts = [prompt_of(scene) for scene in cases.truth.scenes[batch]]
-        guider.set_conds(laboratory.conditioning(prompts), laboratory.conditioning([""]))
-        guider.set_cfg(GUIDANCE)
-        latents = guider.sample(torch.zeros_like(start), start, GraftSampler(SOLVER), sigmas, disable_pbar=True, seed=0)
-        pictures.append(laboratory.decode(latents))
+        edits, sample = composition(laboratory, cases, batch, method, across)
+        model = carry_out(laboratory.model, Plan(tuple(edits))) if edits else laboratory.model
+        pictures.append(laboratory.decode(sample(model)))
     return torch.cat(pictures)
+
+
+def composition(
+    laboratory: Laboratory, cases: Cases, batch: slice, method: Method, across: bool
+) -> tuple[list[Edit], Callable[[Any], Tensor]]:
+    """TF-ICON's edits for a batch, and what samples its latents (B, C, h, w) with a model that carries them."""
+    model, sigmas = laboratory.model, uniform_time_sigmas(laboratory.model, STEPS)
+    canvas, object_mask, region = (part[batch] for part in (cases.placed.canvas, cases.placed.object, cases.placed.region))
+    shown = cases.main.pictures if across else cases.placed.pasted
+    scenes = cases.main.scenes if across else cases.truth.scenes
+    main = _stream(laboratory, method, shown[batch], scenes[batch], sigmas, "main")
+    reference = _stream(laboratory, method, canvas, cases.reference.scenes[batch], sigmas, "reference")
+    edits: list[Edit] = []
+    if method.mode is not None:
+        edits.append(CompositeAttention(main, reference, object_mask, region, TAU_A, all_layers(require_unet(model)), method.mode))
+    if method.preserve:
+        edits.append(BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, TAU_B), region))
+    from_reference = reference.trajectory if across else None
+    start = composed_start(model, main.trajectory, from_reference, object_mask, region, UNSEEN + batch.start)
+    prompts = laboratory.conditioning([prompt_of(scene) for scene in cases.truth.scenes[batch]])
+
+    def sample(edited) -> Tensor:
+        guider = comfy.samplers.CFGGuider(edited)
+        guider.set_conds(prompts, laboratory.conditioning([""]))
+        guider.set_cfg(GUIDANCE)
+        return guider.sample(torch.zeros_like(start), start, GraftSampler(SOLVER), sigmas, disable_pbar=True, seed=0)
+
+    return edits, sample
 
 
 def _stream(laboratory: Laboratory, method: Method, pictures: Tensor, scenes: tuple[Scene, ...], sigmas: Tensor, name: str) -> Stream:
