@@ -120,8 +120,10 @@ def at_full_size(prompt: Prompt, settings: Settings) -> Prompt:
         "CheckpointLoaderSimple": {"ckpt_name": settings.checkpoint},
         "LoadImage": {"image": settings.picture},
         "ImageScale": square,
+        "ResizeImageMaskNode": {f"resize_type.{name}": value for name, value in square.items()},
         "EmptyLatentImage": square,
         "BasicScheduler": {"steps": settings.steps},
+        "GraftUniformTimeScheduler": {"steps": settings.steps},
         "KSampler": {"steps": settings.steps},
     }
     if not any(node["class_type"] == "CheckpointLoaderSimple" for node in prompt.values()):

@@ -58,12 +58,16 @@ def specref(laboratory, batch: int):
 
 
 def tf_icon(laboratory, batch: int):
-    """TF-ICON across styles, a placement of its own for each picture."""
+    """TF-ICON across styles: one reference at one place of several pictures."""
+    from dataclasses import replace
+
     from evaluation.laboratory import UNSEEN
     from evaluation.tf_icon import METHODS, cases_of, composition
     from numpy.random import default_rng
 
     cases = cases_of(default_rng(UNSEEN), batch, across=True)
+    shared = {name: getattr(cases.placed, name)[:1] for name in ("canvas", "object", "region")}
+    cases = replace(cases, placed=replace(cases.placed, **shared))
     return composition(laboratory, cases, slice(0, batch), METHODS["TF-ICON"], across=True)
 
 

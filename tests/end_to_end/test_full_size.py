@@ -138,6 +138,16 @@ class TestWorkflow:
                     ("BasicScheduler", "steps", 4),
                 },
             ),
+            (
+                "TF-ICON cross-domain",
+                {
+                    ("CheckpointLoaderSimple", "ckpt_name", "random.safetensors"),
+                    ("LoadImage", "image", "drawn.png"),
+                    ("ResizeImageMaskNode", "resize_type.width", 256),
+                    ("ResizeImageMaskNode", "resize_type.height", 256),
+                    ("GraftUniformTimeScheduler", "steps", 4),
+                },
+            ),
         ],
     )
     def test_files_size_and_steps_are_changed_and_nothing_else(self, prompt_of, name, changes):

@@ -37,7 +37,15 @@ def numbers(center_x: float, center_y: float, size: float) -> dict:
 
 
 def run(place: dict, **inputs):
-    inputs = {"image": MAIN, "reference": REFERENCE, "reference_mask": OBJECT, "fit": "object", "rotation": 0.0, **inputs}
+    inputs = {
+        "image": MAIN,
+        "reference": REFERENCE,
+        "reference_mask": OBJECT,
+        "fit": "object",
+        "rotation": 0.0,
+        "surround": "black (paper)",
+        **inputs,
+    }
     return PlaceReference.EXECUTE_NORMALIZED(**inputs, place=place)
 
 

@@ -19,12 +19,12 @@ The language, by example:
         picture = graph.add("VAEDecode", samples=sampled[0], vae=model["VAE"])
         graph.add("SaveImage", title="1 result", images=picture[0], filename_prefix="result")
 
-- `add(kind, title=..., place=..., **inputs)`: an input is a constant or an output of an earlier node, `node["NAME"]` or `node[0]`.
+- `add(kind, title=..., at=..., **inputs)`: an input is a constant or an output of an earlier node, `node["NAME"]` or `node[0]`.
   A name is the input's id in the schema. Widgets that are not named get their default, sockets that are not named stay open.
 - A DynamicCombo takes `Choice("key", strength=0.7, mask=other["MASK"])`; an Autogrow takes a list of outputs (or a dictionary by name).
 - Nodes of a `with graph.group(...) as box` block stand in one titled box. Boxes follow one another from left to right in the order in which
   they begin; `graph.group(title, below=box)` puts a box under an earlier one instead. Nodes outside groups form boxes without a frame.
-- In a box a node stands one column right of the nodes it reads from. `place=Place(column=..., row=...)` moves it, `Place(width=..., height=...)`
+- In a box a node stands one column right of the nodes it reads from. `at=Place(column=..., row=...)` moves it, `Place(width=..., height=...)`
   sizes it (pixels of the editor at zoom 1). Nodes never overlap, wherever they are put: a column is a stack, sorted by row.
 - `note(text)` is Markdown. A note outside groups stands left of what follows; inside a group it heads the first column.
 - Nodes that make or read pictures get room for them. Titles of Save and Preview nodes name the pictures in the demo and the thumbnail, which

@@ -78,15 +78,15 @@ class Graph:
         """All nodes and notes in the order in which they were added; a node's id is its place in this order, from 1."""
         return sorted((node for group in self.groups for node in group.nodes), key=lambda node: node.id)
 
-    def add(self, kind: str, /, *, title: str | None = None, place: Place | None = None, **inputs: Any) -> Node:
+    def add(self, kind: str, /, *, title: str | None = None, at: Place | None = None, **inputs: Any) -> Node:
         """Add a node of the class `kind`. Names are checked when the workflow is built, as only the schema knows them."""
-        return self._append(Node(len(self.nodes) + 1, kind, title, place or Place(), inputs))
+        return self._append(Node(len(self.nodes) + 1, kind, title, at or Place(), inputs))
 
-    def note(self, text: str, *, title: str = "Note", place: Place | None = None) -> Node:
+    def note(self, text: str, *, title: str = "Note", at: Place | None = None) -> Node:
         """Add a note in Markdown; it is for the reader and no part of the prompt."""
         if self._open is None:
             self.groups.append(Group(None))
-        return self._append(Node(len(self.nodes) + 1, "MarkdownNote", title, place or Place(column=0, row=-1), text=text))
+        return self._append(Node(len(self.nodes) + 1, "MarkdownNote", title, at or Place(column=0, row=-1), text=text))
 
     @contextlib.contextmanager
     def group(self, title: str, *, color: str = "#3f789e", below: Group | None = None) -> Iterator[Group]:

@@ -18,12 +18,17 @@ PICTURE, REPORT, TEXT_WIDTH, NOTE_WIDTH, CHARACTER, NOTE_CHARACTER = 300, 100, 4
 
 @dataclass(frozen=True)
 class Box:
-    """A node's body in pixels; its title bar stands above it."""
+    """A node's body in pixels; its title bar stands above it, `room` is kept free for what it grows by once it has run."""
 
     x: int
     y: int
     width: int
     height: int
+    room: int = 0
+
+    @property
+    def bottom(self) -> int:
+        return self.y + self.height + self.room
 
 
 def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], list[dict]]:
@@ -43,7 +48,7 @@ def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], l
         for group in stack:
             inside = _columns_of_boxes(group, built, left + PADDING, top + CAPTION + TITLE)
             right = max(box.x + box.width for box in inside.values()) + PADDING
-            bottom = max(box.y + box.height for box in inside.values()) + PADDING
+            bottom = max(box.bottom for box in inside.values()) + PADDING
             if group.title is not None:
                 frames.append(_frame(len(frames) + 1, group, Box(left, top, right - left, bottom - top)))
             boxes |= inside
@@ -66,9 +71,8 @@ def _columns_of_boxes(group: Group, built: Mapping[int, Built], left: int, top: 
         sizes = {node.id: _size(built[node.id]) for node in stack}
         y = top
         for node in stack:
-            width, height = sizes[node.id]
-            boxes[node.id] = Box(left, y, width, height)
-            y += height + TITLE + GAP_Y
+            boxes[node.id] = Box(left, y, *sizes[node.id], _room(built[node.id]))
+            y = boxes[node.id].bottom + TITLE + GAP_Y
         left += max(width for width, _ in sizes.values()) + GAP_X
     return boxes
 
@@ -105,9 +109,18 @@ def _size(built: Built) -> tuple[int, int]:
     for text in texts:
         height += max(70, 18 * sum(1 + len(line) * CHARACTER // (width - 40) for line in text.splitlines() or [""]))
     height += sum(30 for slot, _ in widgets if slot.multiple)
-    return width, place.height or int(height) + (
-        PICTURE if shows_picture(built.schema) else REPORT if built.schema.get("output_node") else 0
-    )
+    if not _shrinks(built):
+        height += PICTURE if shows_picture(built.schema) else REPORT if built.schema.get("output_node") else 0
+    return width, place.height or int(height)
+
+
+def _room(built: Built) -> int:
+    return PICTURE if _shrinks(built) and shows_picture(built.schema) else 0
+
+
+def _shrinks(built: Built) -> bool:
+    """Whether the editor, when it opens the node, fits its height to its inputs: it does after it has set a DynamicCombo."""
+    return any(slot.kind == "COMFY_DYNAMICCOMBO_V3" for slot, _ in built.values)
 
 
 def _width(built: Built, sockets: list[Slot], widgets: list[tuple[Slot, Any]]) -> int:

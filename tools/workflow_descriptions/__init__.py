@@ -21,19 +21,19 @@ class Model:
     vae: Output
 
 
-def load_checkpoint(graph: Graph) -> Model:
-    loaded = graph.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+def load_checkpoint(graph: Graph, file: str = CHECKPOINT) -> Model:
+    loaded = graph.add("CheckpointLoaderSimple", ckpt_name=file)
     return Model(loaded["MODEL"], loaded["CLIP"], loaded["VAE"])
 
 
 def load_miniature(graph: Graph) -> Model:
-    loaded = graph.add("GraftLoadMiniature", place=Place(column=0))
+    loaded = graph.add("GraftLoadMiniature", at=Place(column=0))
     return Model(loaded["model"], loaded["clip"], loaded["vae"])
 
 
 def encode(graph: Graph, model: Model, title: str, text: str | Output) -> Output:
     """A prompt that nodes can find words in."""
-    return graph.add("GraftEncodePrompt", title=title, clip=model.clip, text=text, place=Place(column=0))["conditioning"]
+    return graph.add("GraftEncodePrompt", title=title, clip=model.clip, text=text, at=Place(column=0))["conditioning"]
 
 
 def steps_of(graph: Graph, model: Model, steps: int) -> Output:
@@ -41,8 +41,10 @@ def steps_of(graph: Graph, model: Model, steps: int) -> Output:
     return graph.add("BasicScheduler", model=model.unet, scheduler="ddim_uniform", steps=steps, denoise=1.0)[0]
 
 
-def invert(graph: Graph, model: Model, picture: Output, prompt: Output, sigmas: Output, title: str | None = None) -> Output:
-    """The trajectory of a picture, by plain DDIM inversion as in the papers."""
+def invert(
+    graph: Graph, model: Model, picture: Output, prompt: Output, sigmas: Output, title: str | None = None, solver: str = "DDIM"
+) -> Output:
+    """The trajectory of a picture; by plain DDIM inversion, as in most of the papers, or by another solver."""
     inverted = graph.add(
         "GraftInvertImage",
         title=title,
@@ -51,7 +53,7 @@ def invert(graph: Graph, model: Model, picture: Output, prompt: Output, sigmas: 
         image=picture,
         conditioning=prompt,
         sigmas=sigmas,
-        solver="DDIM",
+        solver=solver,
         iterations=1,
     )
     return inverted["trajectory"]

@@ -30,11 +30,11 @@ def _real() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_checkpoint(graph)
-        loaded = graph.add("LoadImage", title="Your picture", place=Place(column=0), image="example.png")
+        loaded = graph.add("LoadImage", title="Your picture", at=Place(column=0), image="example.png")
         picture = graph.add(
-            "ImageScale", image=loaded["IMAGE"], upscale_method="lanczos", width=512, height=512, crop="center", place=Place(column=1)
+            "ImageScale", image=loaded["IMAGE"], upscale_method="lanczos", width=512, height=512, crop="center", at=Place(column=1)
         )
-        graph.add("PreviewImage", title="1 input", images=picture["IMAGE"], place=Place(column=1))
+        graph.add("PreviewImage", title="1 input", images=picture["IMAGE"], at=Place(column=1))
     trajectory, empty, inversion = _inversion(graph, model, picture["IMAGE"], steps=50)
     with graph.group("3 Edit", below=inversion):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="a red car")
@@ -89,7 +89,7 @@ def _miniature() -> Graph:
             first_y=0.75,
             first_size=0.18,
             change=Choice("recolour", new_colour="red"),
-            place=Place(column=0),
+            at=Place(column=0),
         )
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")

@@ -24,8 +24,8 @@ def _miniature() -> Graph:
         title="Read me",
     )
     with graph.group("1 Model and picture"):
-        model = graph.add("GraftLoadMiniature", place=Place(column=0))
-        scene = graph.add("GraftMiniatureScene", second_shape="cube", place=Place(column=0))
+        model = graph.add("GraftLoadMiniature", at=Place(column=0))
+        scene = graph.add("GraftMiniatureScene", second_shape="cube", at=Place(column=0))
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model["clip"], text="")
         sigmas = graph.add("BasicScheduler", model=model["model"], scheduler="ddim_uniform", steps=50, denoise=1.0)
         show_enlarged(graph, scene["picture"], "1 input")
@@ -48,7 +48,7 @@ def _miniature() -> Graph:
                 **common,
                 trajectory=inverted["trajectory"],
                 conditioning=empty[0],
-                place=Place(height=220),
+                at=Place(height=220),
             )
             show_enlarged(graph, back["image"], picture, save_as="Graft/inversion")
             graph.add("GraftShowTrajectory", title=f"Trajectory: {title[2:]}", **common, trajectory=inverted["trajectory"])

@@ -63,7 +63,7 @@ def _miniature() -> Graph:
             first_y=0.75,
             first_size=0.17,
             change=Choice("reshape", new_shape="cube"),
-            place=Place(column=0),
+            at=Place(column=0),
         )
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")

@@ -123,7 +123,7 @@ def _miniature() -> Graph:
             second_x=0.75,
             second_y=0.75,
             change=Choice("recolour", new_colour=NEW_COLOUR),
-            place=Place(column=0),
+            at=Place(column=0),
         )
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
@@ -132,7 +132,7 @@ def _miniature() -> Graph:
         trajectory = invert(graph, model, scene["picture"], source, steps_of(graph, model, steps=25))
     with graph.group("3 Edit", below=inversion):
         target = encode(graph, model, "What it should show", scene["ground_truth_prompt"])
-        negative = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", place=Place(column=0))[0]
+        negative = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", at=Place(column=0))[0]
         edited = _edited(graph, model, trajectory, source, {"mode": "replace"}, (OLD_COLOUR, NEW_COLOUR), layers="all", grid="half")
         sampled = graph.add(
             "GraftShowAttention",
@@ -143,7 +143,7 @@ def _miniature() -> Graph:
         )
         show_enlarged(graph, sampled["image"], "2 result", save_as="Graft/prompt-to-prompt")
         show_enlarged(graph, sampled["heat_maps"], "4 where words are looked at")
-        graph.add("PreviewImage", title="5 layers by steps", images=sampled["layers_by_steps"], place=Place(width=400, height=560))
+        graph.add("PreviewImage", title="5 layers by steps", images=sampled["layers_by_steps"], at=Place(width=400, height=560))
     return graph
 
 

@@ -247,7 +247,7 @@ def _read_me(case: Case) -> str:
 
 def _load(graph: Graph, title: str, shown_as: str) -> tuple[Output, Output]:
     """The user's picture, stretched to 512 px as the published script does it, and its mask."""
-    loaded = graph.add("LoadImage", title=title, place=Place(column=0), image="example.png")
+    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
     picture = graph.add(
         "ImageScale",
         image=loaded["IMAGE"],
@@ -255,9 +255,9 @@ def _load(graph: Graph, title: str, shown_as: str) -> tuple[Output, Output]:
         width=512,
         height=512,
         crop="disabled",
-        place=Place(column=1),
+        at=Place(column=1),
     )
-    graph.add("PreviewImage", title=shown_as, images=picture["IMAGE"], place=Place(column=1))
+    graph.add("PreviewImage", title=shown_as, images=picture["IMAGE"], at=Place(column=1))
     return picture["IMAGE"], loaded["MASK"]
 
 
@@ -304,7 +304,7 @@ def _scene(graph: Graph, title: str, ground: str, shape: str, colour: str) -> No
         first_x=0.4,
         first_y=0.75,
         first_size=0.18,
-        place=Place(column=0),
+        at=Place(column=0),
     )
 
 
