@@ -12,6 +12,7 @@ from graft.host.plan import Edit
 from graft.host.reference_attention import ReferenceAttention
 from graft.host.windows import Window
 from graft.miniature.world import COLOURS, GROUNDS, PATTERNS, SHAPES, Scene, Wording, sample_scene
+from scipy import ndimage
 from torch import Tensor
 
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
@@ -22,7 +23,7 @@ from .swaps import STEPS, Group, background_psnr, edited, groups_of, share
 WORDING = Wording(colour=False, pattern=False)
 """Prompts leave out what the reference shows: where the prompt says it all, Prompt-to-Prompt needs no reference."""
 
-GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.0, 0.08, 0.3, 0.55
+GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD, MARGIN = 3.0, 0.08, 0.3, 0.55, 2
 
 
 ABLATION: dict[str, tuple[bool, bool] | None] = {
@@ -59,7 +60,7 @@ def run(laboratory: Laboratory, count: int = 64, methods: tuple[str, ...] | None
     note = (
         f"{count} pictures of one thing; the prompts name its shape before and after, the reference shows another colour and pattern at the same place. "
         f"{STEPS} DDIM steps, guidance {GUIDANCE:g}; Prompt-to-Prompt as above, reference attention in all layers from {START:g}, threshold {THRESHOLD:g}, "
-        f"local blend with the source's trajectory, threshold {BLEND_THRESHOLD:g}. "
+        f"local blend with the source's trajectory, threshold {BLEND_THRESHOLD:g}; mask_s is the reference's thing with a margin of {MARGIN} pixels. "
         "Colour, pattern, shape: percent of pictures in which the judge sees the reference's. Background: outside object and shadow, against the source picture."
     )
     return [Table("specref", "SpecRef: the look of a reference", note, tuple(rows))], [Sheet("specref", shown)]
@@ -106,8 +107,9 @@ def keep(laboratory: Laboratory, group: Group) -> LocalBlend:
 
 
 def object_masks(pictured: Pictured, indices: list[int]) -> Tensor:
-    """(B, H, W): where the things of the chosen pictures are seen."""
-    return torch.stack([torch.from_numpy(pictured.objects[index].sum(0)).float() for index in indices])
+    """(B, H, W): the things of the chosen pictures, painted over with a margin of `MARGIN` pixels, as by hand."""
+    seen = [ndimage.binary_dilation(pictured.objects[index].sum(0) > 0.5, iterations=MARGIN) for index in indices]
+    return torch.from_numpy(np.stack(seen)).float()
 
 
 def measure(laboratory: Laboratory, sources: Pictured, targets: Pictured, pictures: Tensor) -> dict[str, float]:
