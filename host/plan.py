@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from torch import Tensor
@@ -16,7 +15,7 @@ from torch import Tensor
 from ..attention.cross_attention import AttentionMap
 from ..attention.self_attention import Attend
 from ..inversion.solvers import Step
-from ..inversion.trajectory import SAME_LEVEL, Trajectory
+from ..inversion.trajectory import Trajectory
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint
 from .layers import Layer
@@ -29,7 +28,7 @@ RUN_KEY = "graft_run"
 
 Pairing = Literal["same level", "as inverted", "TF-ICON", "TF-ICON cross"]
 """Which latents a stream shows the model at a noise level: those of that level; those that plain DDIM inversion showed it
-there; or, in TF-ICON's released order, those of `released_level` and those of `cross_latents`."""
+there; or, in TF-ICON's released order, those of `Trajectory.released_level` and those `left_behind_at` it."""
 
 Tap = Literal["hidden", "queries_keys", "keys_values", "cross"]
 """What is kept of a stream at a layer: the hidden states that self-attention projects; its queries and keys; its keys and
@@ -88,26 +87,12 @@ class Stream:
 
     def label(self, sigma: float) -> float:
         """The noise level that the model is told of when the target is at `sigma`."""
-        return released_level(self.trajectory, sigma) if self.pairing.startswith("TF-ICON") else sigma
+        return self.trajectory.released_level(sigma) if self.pairing.startswith("TF-ICON") else sigma
 
     def latents(self, sigma: float) -> Tensor:
         """(B, C, h, w): what the model is shown when the target is at noise level `sigma`."""
-        shown = {"as inverted": self.trajectory.shown_at, "TF-ICON cross": partial(cross_latents, self.trajectory)}
+        shown = {"as inverted": self.trajectory.shown_at, "TF-ICON cross": self.trajectory.left_behind_at}
         return shown.get(self.pairing, self.trajectory.at)(self.label(sigma))
-
-
-def released_level(trajectory: Trajectory, sigma: float) -> float:
-    """TF-ICON's released code gives the first evaluation the attention of the second."""
-    return min(sigma, float(trajectory.sigmas[1]))
-
-
-def cross_latents(trajectory: Trajectory, sigma: float) -> Tensor:
-    """TF-ICON's released code advances the reference after its cross pass, which so sees, at a level, the latents of the
-    stored one above; from the first `released_level` on those of the level itself."""
-    above = int((trajectory.sigmas > sigma * (1 + SAME_LEVEL)).sum()) - 1
-    if above < 1:
-        return trajectory.at(sigma)
-    return trajectory.scaled_to_picture(above) * (1 + sigma**2) ** 0.5
 
 
 def covers_area(conditioning: dict) -> bool:

@@ -86,6 +86,20 @@ class Trajectory:
         trajectory: those of the next lower stored level, rescaled to `sigma` ("latent of c, label of t")."""
         below = self.sigmas < sigma * (1 - SAME_LEVEL)
         index = int(below.float().argmax()) if bool(below.any()) else self.steps
+        return self._relabelled(index, sigma)
+
+    def released_level(self, sigma: float) -> float:
+        """TF-ICON's released code gives its first evaluation the attention of the second: the highest level is never shown."""
+        return min(sigma, float(self.sigmas[1]))
+
+    def left_behind_at(self, sigma: float) -> Tensor:
+        """(B, C, h, w): TF-ICON's released code advances the reference after its cross pass, which so sees, at noise level
+        `sigma`, the latents of the stored level above; at the first `released_level` those of the level itself."""
+        above = int((self.sigmas > sigma * (1 + SAME_LEVEL)).sum()) - 1
+        return self.at(sigma) if above < 1 else self._relabelled(above, sigma)
+
+    def _relabelled(self, index: int, sigma: float) -> Tensor:
+        """(B, C, h, w): a stage rescaled to noise level `sigma`."""
         return self.scaled_to_picture(index) * (1 + sigma**2) ** 0.5
 
     def save(self, path: Path) -> None:

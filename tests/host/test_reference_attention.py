@@ -138,7 +138,7 @@ def test_the_stream_shows_what_the_inversion_saw(model):
         torch.testing.assert_close(call.x, other.x, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "area"])
 def test_an_edit_with_both_masks_is_the_method_written_out(sd1, interpolation):
     source = random_trajectory(sd1, SOURCE)
     theirs = specref(sd1, source, words=[DOG], seen=DISC, interpolation=interpolation, threshold=0.45)
