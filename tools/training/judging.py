@@ -20,7 +20,7 @@ NOT_ASKED = -1
 """The target of pixels that an attribute says nothing about."""
 
 
-def judge(work: Path, steps: int = 1600, size: int = 24, rate: float = 2e-3) -> None:
+def judge(work: Path, steps: int = 6000, size: int = 24, rate: float = 2e-3) -> None:
     """The judge, on pictures jittered in brightness, blur and noise, so that it reads generated pictures too."""
     torch.manual_seed(5)
     model = for_training(Judge())
