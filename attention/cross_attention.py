@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -53,8 +52,8 @@ class Term:
 
     def probabilities(self, heads: int) -> Tensor:
         """softmax(Q K^T / sqrt(d)) in float32, (rows, heads, N, L): for looking at, at coarse layers."""
-        query, key = (rearrange(part.float(), "rows n (heads d) -> rows heads n d", heads=heads) for part in (self.query, self.key))
-        return (query @ key.mT * query.shape[-1] ** -0.5).softmax(dim=-1)
+        query, key = (part.float().unflatten(-1, (heads, -1)).transpose(1, 2) for part in (self.query, self.key))
+        return (query * query.shape[-1] ** -0.5 @ key.mT).softmax(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class AttentionMap:
 
     def apply(self, values: Tensor, attend: Attend) -> Tensor:
         """The map times `values` (rows, L, C), head by head: (rows, N, C)."""
-        return sum(attend(term.query, term.key, term.carried(values)) for term in self.terms)
+        return reduce(torch.add, (attend(term.query, term.key, term.carried(values)) for term in self.terms))
 
     def attention_to(self, tokens: Tensor) -> Tensor:
         """How much every query looks at groups of tokens: (rows, N, K) in float32, the mean over heads.
@@ -78,7 +77,7 @@ class AttentionMap:
     @cached_property
     def _mean(self) -> Tensor:
         """The map's mean over heads, (rows, N, L), kept for all who look at it."""
-        return sum(term.weighted(term.probabilities(self.heads).mean(dim=1)) for term in self.terms)
+        return reduce(torch.add, (term.weighted(term.probabilities(self.heads).mean(dim=1)) for term in self.terms))
 
 
 @dataclass(frozen=True)

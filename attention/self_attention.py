@@ -7,12 +7,16 @@ attention in charge. Edits of its output let some queries attend to another pict
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(query (rows, N, C), key (rows, M, C), value (rows, M, C)) -> (rows, N, C): multi-head attention before its output projection."""
+
+Plain = Callable[[], Tensor]
+"""Computes an attention's output, (rows, N, C), as it would be without the edit."""
 
 
 def replace_queries_and_keys(
@@ -37,31 +41,66 @@ def replace_keys_and_values(query: Tensor, key: Tensor, value: Tensor, source: T
     return query, source, source
 
 
-def attend_within(output: Tensor, query: Tensor, key: Tensor, value: Tensor, queries: Tensor, keys: Tensor, attend: Attend) -> Tensor:
-    """Queries inside a region attend to the keys inside another, and to them alone; the others keep `output`.
+@dataclass(frozen=True)
+class Region:
+    """Queries that attend to another picture, and the keys that they see of it.
 
-    `output`, `query` (rows, N, C); `key`, `value` (rows, M, C) of another picture; `queries` (rows, N) and `keys` (rows, M)
-    are bool. SpecRef's SR-attn: out = m_t softmax(Q K_ref^T / sqrt(d) + B) V_ref + (1 - m_t) own, with B = -inf outside
-    the reference's mask, which leaving those keys out is. Only the chosen queries are computed. A row whose `keys` are
-    all False keeps its output.
+    Finding it waits for the device, attending within it does not: one serves all layers of a grid.
     """
-    chosen = queries & keys.any(dim=1, keepdim=True)
-    most = int(chosen.sum(dim=1).max())
-    if most == 0:
-        return output
-    # The chosen queries of every row, filled up to the longest row with others, which keep their output.
-    index = chosen.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
-    index, changed = index[..., None], chosen.gather(1, index)[..., None]
-    # A row without keys computes what is not used, with all of them.
-    new = _attend_to(query.take_along_dim(index, dim=1), key, value, keys | ~keys.any(dim=1, keepdim=True), attend)
-    new = torch.where(changed, new, output.take_along_dim(index, dim=1))
-    return output.scatter(1, index.expand_as(new), new)
+
+    rows: int
+    queries: Tensor
+    """(rows, most), int64: the queries inside, row by row, each counted through all rows; shorter rows are filled up."""
+    own: Tensor | None
+    """Which of them, counted through all rows, are inside, where some fill up."""
+    keys: tuple[Tensor | None, ...]
+    """The indices of the keys that are seen: for all rows, or row by row; None if all are."""
+    everything: bool
+
+    @staticmethod
+    def of(queries: Tensor, keys: Tensor) -> Region:
+        """Where `queries` (rows, N) and `keys` (rows, M), bool, hold. A row whose `keys` are all False has no region."""
+        chosen = queries & keys.any(dim=1, keepdim=True)
+        counts = chosen.sum(dim=1)
+        most = int(counts.max())
+        # A row without keys computes what is not used, with all of them.
+        seen = keys | ~keys.any(dim=1, keepdim=True)
+        shared = seen[:1] if bool((seen == seen[:1]).all()) else seen
+        indices = chosen.byte().argsort(dim=1, descending=True, stable=True)[:, :most]
+        inside = chosen.gather(1, indices)
+        return Region(
+            len(chosen),
+            indices + torch.arange(len(chosen), device=chosen.device)[:, None] * chosen.shape[1],
+            None if bool(inside.all()) else inside.flatten().nonzero()[:, 0],
+            tuple(None if bool(row.all()) else row.nonzero()[:, 0] for row in shared),
+            bool(chosen.all()),
+        )
+
+    def attend(self, plain: Plain, query: Tensor, key: Tensor, value: Tensor, attend: Attend) -> Tensor:
+        """The queries inside attend to the keys that are seen, and to them alone; the others keep `plain`.
+
+        `query` and the output of `plain` are (rows, N, C), `key` and `value` (rows, M, C) the other picture's. SpecRef's
+        SR-attn: out = m_t softmax(Q K_ref^T / sqrt(d) + B) V_ref + (1 - m_t) own, with B = -inf outside the reference's mask,
+        which leaving those keys out is. Only the queries inside are computed.
+        """
+        if self.everything:
+            return self._attend_to(query, key, value, attend)
+        if not self.queries.numel():
+            return plain()
+        indices = self.queries.flatten()
+        inside = query.flatten(0, 1).index_select(0, indices).view(*self.queries.shape, -1)
+        new = self._attend_to(inside, key, value, attend).flatten(0, 1)
+        if self.own is not None:
+            new, indices = new.index_select(0, self.own), indices.index_select(0, self.own)
+        return plain().flatten(0, 1).index_copy(0, indices, new).view_as(query)
+
+    def _attend_to(self, query: Tensor, key: Tensor, value: Tensor, attend: Attend) -> Tensor:
+        if len(self.keys) == 1:
+            return attend(query, *(_select(part, self.keys[0]) for part in (key, value)))
+        parts = [[part[row : row + 1] for part in (query, key, value)] for row in range(self.rows)]
+        outputs = [attend(q, _select(k, seen), _select(v, seen)) for (q, k, v), seen in zip(parts, self.keys, strict=True)]
+        return torch.cat(outputs)
 
 
-def _attend_to(query: Tensor, key: Tensor, value: Tensor, keys: Tensor, attend: Attend) -> Tensor:
-    """Attention to the keys where `keys` (rows, M) holds; in one call where it is the same in all rows."""
-    if bool(keys.all()):
-        return attend(query, key, value)
-    if bool((keys == keys[:1]).all()):
-        return attend(query, key[:, keys[0]], value[:, keys[0]])
-    return torch.cat([_attend_to(*(part[row : row + 1] for part in (query, key, value, keys)), attend) for row in range(len(keys))])
+def _select(part: Tensor, tokens: Tensor | None) -> Tensor:
+    return part if tokens is None else part.index_select(1, tokens)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..attention.composite_attention import Areas, QueryKey, compose_queries_and_keys, composite_attention, token_areas
 from ..attention.masks import token_mask
-from ..attention.self_attention import Attend, attend_within
+from ..attention.self_attention import Attend, Plain, Region
 from .errors import GraftError
 from .layers import Layer, Layers
-from .plan import Hook, Place, Plain, RunningEdit, Stream, Tap
+from .plan import Hook, Place, RunningEdit, Stream, Tap
 from .windows import Window
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class RunningReleasedAttention(RunningCompositeAttention):
         self.main, self.reference = (replace(stream, pairing="TF-ICON") for stream in (edit.main, edit.reference))
         self.cross = replace(edit.reference, pairing="TF-ICON cross")
         self.streams = (self.main, self.reference, self.cross)
+        self._objects: dict[tuple[tuple[int, int], int], Region] = {}
         self.lowest_background, self.lowest_object = (self._after(part) for part in (RELEASED_BACKGROUND, edit.end))
 
     def _after(self, part: float) -> float:
@@ -146,10 +147,16 @@ class RunningReleasedAttention(RunningCompositeAttention):
     def stream_attention(
         self, place: Place, stream: Stream, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend
     ) -> Tensor:
-        object_mask, region = self.masks(place, value)
-        everywhere = torch.ones_like(object_mask)
-        seen = torch.where(object_mask.any(dim=1, keepdim=True), object_mask, region)
-        return attend_within(plain(), query, key, value, everywhere.expand(len(query), -1), seen.expand(len(query), -1), attend)
+        return self._object(place, query).attend(plain, query, key, value, attend)
+
+    def _object(self, place: Place, query: Tensor) -> Region:
+        """Every token sees the object alone; where a grid is too coarse for it, the region it lies in."""
+        asked = place.grid, len(query)
+        if asked not in self._objects:
+            object_mask, region = self.masks(place, query)
+            seen = torch.where(object_mask.any(dim=1, keepdim=True), object_mask, region).expand(len(query), -1)
+            self._objects[asked] = Region.of(torch.ones_like(seen), seen)
+        return self._objects[asked]
 
     def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
         at = self.run.sigma

@@ -6,14 +6,13 @@ every edit begin a `RunningEdit`: that one may keep state, and is gone when the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from torch import Tensor
 
 from ..attention.cross_attention import AttentionMap
-from ..attention.self_attention import Attend
+from ..attention.self_attention import Attend, Plain
 from ..inversion.solvers import Step
 from ..inversion.trajectory import Trajectory
 from .errors import GraftError
@@ -37,10 +36,6 @@ values; or the queries and keys of cross-attention."""
 Hook = Literal["attn1", "attn2", "step"]
 """What an edit needs beyond changing self-attention's inputs: computing self-attention or cross-attention itself, or a
 turn between steps."""
-
-
-Plain = Callable[[], Tensor]
-"""Computes an attention's output, (rows, N, C)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +86,12 @@ class Stream:
 
     def latents(self, sigma: float) -> Tensor:
         """(B, C, h, w): what the model is shown when the target is at noise level `sigma`."""
-        shown = {"as inverted": self.trajectory.shown_at, "TF-ICON cross": self.trajectory.left_behind_at}
-        return shown.get(self.pairing, self.trajectory.at)(self.label(sigma))
+        match self.pairing:
+            case "as inverted":
+                return self.trajectory.shown_at(self.label(sigma))
+            case "TF-ICON cross":
+                return self.trajectory.left_behind_at(self.label(sigma))
+        return self.trajectory.at(self.label(sigma))
 
 
 def covers_area(conditioning: dict) -> bool:

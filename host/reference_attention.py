@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ..attention.cross_attention import AttentionMap
 from ..attention.masks import Interpolation, token_mask, word_mask
-from ..attention.self_attention import Attend, attend_within
+from ..attention.self_attention import Attend, Plain, Region
 from .layers import Layer, Layers
-from .plan import Hook, Place, Plain, RunningEdit, Stream, Tap
+from .plan import Hook, Place, RunningEdit, Stream, Tap
 from .windows import Window
 from .word_maps import WordMaps, token_groups
 
@@ -59,7 +59,7 @@ class RunningReferenceAttention(RunningEdit):
         self.nothing_seen = edit.reference_mask is not None and not (edit.reference_mask >= edit.threshold).flatten(1).any(dim=1).all()
         if self.nothing_seen:
             run.note("reference_mask: it is empty, so nothing of the reference is seen; paint over what shall be seen of it")
-        self._known: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._regions: dict[tuple[tuple[int, int], int], Region] = {}
         self._version = 0
         self.maps = None
         if edit.finds_region:
@@ -83,21 +83,21 @@ class RunningReferenceAttention(RunningEdit):
         return place.guided and place.layer in self.edit.layers and self.run.sigma in self.edit.window
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
-        rows = len(query)
-        keys, values = self.run.tapped(self.tap, self.edit.stream, place.layer, rows)
-        region, seen = (mask.expand(rows, -1) for mask in self._masks(place, query))
-        return attend_within(plain(), query, keys, values, region, seen, attend)
+        keys, values = self.run.tapped(self.tap, self.edit.stream, place.layer, len(query))
+        return self._region(place, query).attend(plain, query, keys, values, attend)
 
-    def _masks(self, place: Place, query: Tensor) -> tuple[Tensor, Tensor]:
-        """m_t and m_s, (rows or 1, N), bool: found once for all layers of a grid, until another map of the words comes in."""
+    def _region(self, place: Place, query: Tensor) -> Region:
+        """Found once for all layers of a grid, until another map of the words comes in."""
         version = 0 if self.maps is None else self.maps.version
         if version != self._version:
-            self._known, self._version = {}, version
-        if place.grid not in self._known:
-            self._known[place.grid] = self._region(place, query).flatten(1), self._seen(place, query)
-        return self._known[place.grid]
+            self._regions, self._version = {}, version
+        asked = place.grid, len(query)
+        if asked not in self._regions:
+            masks = self._changed(place, query).flatten(1), self._seen(place, query)
+            self._regions[asked] = Region.of(*(mask.expand(len(query), -1) for mask in masks))
+        return self._regions[asked]
 
-    def _region(self, place: Place, query: Tensor) -> Tensor:
+    def _changed(self, place: Place, query: Tensor) -> Tensor:
         """m_t: (rows or 1, h, w), bool."""
         edit = self.edit
         if edit.target_mask is not None:

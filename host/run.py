@@ -294,7 +294,7 @@ class Run:
                 own = AttentionMap((Term(query[rows], key[rows]),), heads)
                 for edit in self.active:
                     edit.watch(place, own, stream)
-            return attention.plain()
+            return attention.plain
         # The host repeats a prompt to the length of a longer one; once is enough.
         once = slice(0, self.guided_tokens)
         edited = []
@@ -333,31 +333,29 @@ class Attention:
     options: dict
     before: object | None
 
-    def plain(self) -> Tensor:
-        """What would be computed without Graft."""
-        return self.attend(*self.inputs) if self.before is None else self.replaced
-
     @cached_property
-    def replaced(self) -> Tensor:
-        """What another node's replacement computes, which has to be shown all rows."""
-        return self.before(*self.inputs, self.options)
-
-    def plain_rows(self, rows: slice) -> Tensor:
-        """The same for some rows."""
-        return self.attend(*(part[rows] for part in self.inputs)) if self.before is None else self.replaced[rows]
+    def plain(self) -> Tensor:
+        """What would be computed without Graft, for all rows."""
+        return self.attend(*self.inputs) if self.before is None else self.before(*self.inputs, self.options)
 
     def plain_but(self, edited: list[tuple[slice, Tensor]]) -> Tensor:
-        """What would be computed without Graft, with other output for some rows, which are not computed for nothing."""
+        """The same with other output for some rows, which are not computed for nothing."""
         if not edited:
-            return self.plain()
+            return self.plain
         parts, start = [], 0
         for rows, changed in [*edited, (slice(len(self.inputs[0]), None), None)]:
             if start < rows.start:
-                parts.append(self.plain_rows(slice(start, rows.start)))
+                parts.append(self._unedited(slice(start, rows.start)))
             if changed is not None:
                 parts.append(changed)
             start = rows.stop
         return torch.cat(parts)
+
+    def _unedited(self, rows: slice) -> Tensor:
+        """What another node computes has to be shown all rows, and what an edit asked for is there for all."""
+        if self.before is not None or "plain" in vars(self):
+            return self.plain[rows]
+        return self.attend(*(part[rows] for part in self.inputs))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """The host's own attention."""
@@ -369,7 +367,7 @@ class Attention:
 
 def _chained(changes: list[Callable], rows: slice, attention: Attention) -> list[tuple[slice, Tensor]]:
     """The output for `rows` after all `changes`, each of which can ask for what came out of those before it."""
-    before, edited = partial(attention.plain_rows, rows), []
+    before, edited = (lambda: attention.plain[rows]), []
     for change in changes:
         output = change(before, attention.attend)
         before, edited = (lambda output=output: output), [(rows, output)]
@@ -386,7 +384,7 @@ class Replacement:
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
         attention = Attention((query, key, value), options, self.before)
         run: Run | None = options.get(RUN_KEY)
-        return attention.plain() if run is None or not run.active else self.compute(run, attention)
+        return attention.plain if run is None or not run.active else self.compute(run, attention)
 
 
 def _changes_inputs(edit: RunningEdit) -> bool:

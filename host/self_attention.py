@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
 from ..attention.masks import token_mask
-from ..attention.self_attention import Attend, attend_within, replace_keys_and_values, replace_queries_and_keys
+from ..attention.self_attention import Attend, Plain, Region, replace_keys_and_values, replace_queries_and_keys
 from .layers import Layer, Layers
-from .plan import Hook, Place, Plain, RunningEdit, Stream, Tap
+from .plan import Hook, Place, RunningEdit, Stream, Tap
 from .windows import Window
 
 if TYPE_CHECKING:
@@ -114,6 +115,10 @@ class RunningReplaceKeysAndValues(RunningEdit):
 class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
     tap: ClassVar[Tap] = "keys_values"
 
+    def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
+        super().__init__(edit, run)
+        self._regions: dict[tuple[tuple[int, int], int], tuple[Region, Region]] = {}
+
     def computes(self, place: Place) -> bool:
         return place.layer in self.edit.layers
 
@@ -121,13 +126,20 @@ class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
         return query, key, value
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
-        rows = len(query)
-        source = self.source(place, rows)
-        inside, keys = (
-            token_mask(mask.to(query.device), place.grid, 0.5, "nearest").flatten(1).expand(rows, -1)
-            for mask in (self.edit.target_mask, self.edit.source_mask)
-        )
-        if not keys.any(dim=1).all() or keys.all(dim=1).any():
-            self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
-        output = attend_within(plain(), query, *source, inside, keys, attend)
-        return attend_within(output, query, *source, ~inside, ~keys, attend)
+        source = self.source(place, len(query))
+        inside, outside = self._regions_of(place, query)
+        around = partial(outside.attend, plain, query, *source, attend)
+        return inside.attend(around, query, *source, attend)
+
+    def _regions_of(self, place: Place, query: Tensor) -> tuple[Region, Region]:
+        """The masked queries with the source's masked keys, and what is left of both."""
+        asked = place.grid, len(query)
+        if asked not in self._regions:
+            masks = (self.edit.target_mask, self.edit.source_mask)
+            queries, keys = (
+                token_mask(mask.to(query.device), place.grid, 0.5, "nearest").flatten(1).expand(len(query), -1) for mask in masks
+            )
+            if not keys.any(dim=1).all() or keys.all(dim=1).any():
+                self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
+            self._regions[asked] = Region.of(queries, keys), Region.of(~queries, ~keys)
+        return self._regions[asked]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from ..attention.cross_attention import AttentionMap
@@ -35,6 +34,7 @@ class WordMaps:
         self.count = 0
         self.sigma: float | None = None
         self.present: dict[Layer, Tensor] = {}
+        self._mean: tuple[int, Tensor | None] = (0, None)
 
     def add(self, layer: Layer, grid: tuple[int, int], sigma: float, attention: AttentionMap) -> None:
         if layer not in self.layers:
@@ -44,14 +44,16 @@ class WordMaps:
             self.present, self.sigma = {}, sigma
         self.tokens = self.tokens.to(attention.terms[0].query.device)
         self.version += 1
-        self.present[layer] = rearrange(attention.attention_to(self.tokens), "rows (h w) k -> k rows h w", h=grid[0])
+        self.present[layer] = attention.attention_to(self.tokens).unflatten(1, grid).movedim(-1, 0)
 
     def _summed(self) -> tuple[Tensor | None, int]:
         maps = [*([] if self.total is None else [self.total]), *self.present.values()]
-        return (sum(maps) if maps else None), self.count + len(self.present)
+        return (torch.stack(maps).sum(dim=0) if maps else None), self.count + len(self.present)
 
     @property
     def mean(self) -> Tensor | None:
         """(K, rows, h, w), over all that was added so far; None if nothing was."""
-        total, count = self._summed()
-        return None if total is None else total / count
+        if self._mean[0] != self.version:
+            total, count = self._summed()
+            self._mean = self.version, None if total is None else total / count
+        return self._mean[1]

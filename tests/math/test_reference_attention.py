@@ -3,7 +3,7 @@
 import pytest
 import torch
 from einops import rearrange
-from graft.attention.self_attention import attend_within, replace_keys_and_values
+from graft.attention.self_attention import Region, replace_keys_and_values
 
 ROWS, QUERIES, KEYS, HEADS, CHANNELS = 3, 10, 7, 2, 8
 
@@ -28,6 +28,10 @@ def attend(query, key, value, bias: torch.Tensor | float = 0.0) -> torch.Tensor:
 
 
 OWN = attend(QUERY, OWN_KEY, OWN_VALUE)
+
+
+def attend_within(own, query, key, value, queries, keys, attend) -> torch.Tensor:
+    return Region.of(queries, keys).attend(lambda: own, query, key, value, attend)
 
 
 def sr_attention(queries, keys) -> torch.Tensor:
