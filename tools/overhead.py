@@ -1,8 +1,9 @@
 """What edits cost beyond the UNet rows they need: wall time of a whole edited sampling run over the time of its rows alone.
 
-    python tools/overhead.py --comfyui PATH [--batch N] [--repeats N]
+    python tools/overhead.py --comfyui PATH [METHOD ...] [--batch N] [--repeats N] [--checkpoint FILE [--pixels N] [--steps N]]
 
-Prints JSON. Both sides are timed in turn in one process, so that the ratio holds when the machine's speed drifts.
+On the miniature, or on a checkpoint of full size (tools/random_checkpoint.py writes one). Prints JSON. Both sides are timed in
+turn in one process, so that the ratio holds when the machine's speed drifts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from pack import load_host, load_pack
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="*", metavar="METHOD", default=list(METHODS), help=", ".join(METHODS))
     parser.add_argument("--comfyui", type=Path)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--pixels", type=int, default=256, help="side of the picture, with --checkpoint")
+    parser.add_argument("--steps", type=int, default=4, help="of sampling and inversion, with --checkpoint")
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=7)
@@ -29,9 +34,30 @@ def main() -> None:
     from evaluation.laboratory import Laboratory
 
     with torch.inference_mode():
-        laboratory = Laboratory()
-        methods = {name: method(laboratory, arguments.batch) for name, method in METHODS.items()}
+        full_size = arguments.checkpoint is not None
+        laboratory = _full_size(arguments.checkpoint, arguments.pixels, arguments.steps) if full_size else Laboratory()
+        methods = {name: METHODS[name](laboratory, arguments.batch) for name in arguments.methods}
         print(json.dumps({name: overhead(laboratory, *method, arguments.repeats) for name, method in methods.items()}))
+
+
+def _full_size(checkpoint: Path, pixels: int, steps: int):
+    """A laboratory with another model, whose pictures are enlarged to `pixels` and which makes `steps` steps."""
+    import comfy.sd
+    import comfy.utils
+    from evaluation.laboratory import Laboratory
+
+    class FullSize(Laboratory):
+        def __init__(self) -> None:
+            comfy.utils.set_progress_bar_enabled(False)
+            self.model, self.clip, self.vae = comfy.sd.load_checkpoint_guess_config(str(checkpoint))[:3]
+
+        def encode(self, pictures):
+            return super().encode(comfy.utils.common_upscale(pictures.movedim(-1, 1), pixels, pixels, "bicubic", "disabled").movedim(1, -1))
+
+        def sigmas(self, _steps: int, scheduler: str = "ddim_uniform"):
+            return super().sigmas(steps, scheduler)
+
+    return FullSize()
 
 
 def free_prompt_editing(laboratory, batch: int):
