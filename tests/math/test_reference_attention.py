@@ -102,6 +102,12 @@ def test_rows_that_see_the_same_are_one_call():
     assert shapes_attended_to(torch.zeros_like(SOME_QUERIES), same) == []
 
 
+def test_a_region_of_everything_asks_for_nothing_plain():
+    everything = Region.of(torch.ones_like(SOME_QUERIES), SOME_KEYS)
+    edited = everything.attend(lambda: pytest.fail("plain attention is computed for nothing"), QUERY, KEY, VALUE, attend)
+    torch.testing.assert_close(edited, sr_attention(torch.ones_like(SOME_QUERIES), SOME_KEYS), rtol=1e-10, atol=1e-10)
+
+
 def test_nothing_is_written_to():
     output, query, key, value = OWN.clone(), QUERY.clone(), KEY.clone(), VALUE.clone()
     attend_within(output, query, key, value, SOME_QUERIES, SOME_KEYS, attend)
