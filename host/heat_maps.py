@@ -26,7 +26,11 @@ def colours(heat: Tensor) -> Tensor:
 
 def over_picture(picture: Tensor, heat: Tensor) -> Tensor:
     """`picture` (H, W, 3) under `heat` (h, w), which is brought to [0, 1] first: (H, W, 3)."""
-    heat = interpolate(_normalised(heat)[None, None], picture.shape[:2], mode="bilinear", align_corners=False)[0, 0]
+    return laid_over(picture, interpolate(_normalised(heat)[None, None], picture.shape[:2], mode="bilinear", align_corners=False)[0, 0])
+
+
+def laid_over(picture: Tensor, heat: Tensor) -> Tensor:
+    """`picture` (H, W, 3) under `heat` (H, W) in [0, 1]: (H, W, 3)."""
     opacity = (0.85 * heat)[..., None]
     return picture * (1 - 0.45 * (1 - heat[..., None])) * (1 - opacity) + colours(heat) * opacity
 

@@ -31,10 +31,14 @@ Layers = frozenset[Layer]
 """The layers that an edit touches."""
 
 
+def is_unet(model) -> bool:
+    return isinstance(model.get_model_object("diffusion_model"), UNetModel)
+
+
 def require_unet(model) -> UNetModel:
     """The UNet of a ModelPatcher. Raises `GraftError` for any other family of networks."""
     network = model.get_model_object("diffusion_model")
-    if not isinstance(network, UNetModel):
+    if not is_unet(model):
         raise GraftError(
             f"model: {type(model.model).__name__} is not a Stable Diffusion UNet; Graft's attention edits need an SD1.x, SD2.x or SDXL checkpoint"
         )

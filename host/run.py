@@ -25,7 +25,7 @@ from ..attention.words import Prompt
 from ..inversion.trajectory import Trajectory
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint, require_made_with
-from .layers import Layer, attention_layers, require_unet
+from .layers import Layer, attention_layers, is_unet, require_unet
 from .plan import PLAN_KEY, RUN_KEY, Place, Plan, RunningEdit, Stream, Tap, covers_area
 from .prompts import prompts_of
 from .sampling import GraftSampler
@@ -54,7 +54,9 @@ def carry_out(model, plan: Plan):
         clone.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, PLAN_KEY, _outer_sample)
         clone.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, PLAN_KEY, _sampler_sample)
         clone.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, PLAN_KEY, _calc_cond_batch)
-        clone.set_model_attn1_patch(_attention_inputs)
+        if is_unet(clone):
+            # Other families call patches of this name with other arguments. They can run streams, but no edit of attention.
+            clone.set_model_attn1_patch(_attention_inputs)
     for hook, compute in (("attn1", Run.self_attention), ("attn2", Run.cross_attention)):
         if hook in plan.hooks:
             _compute_with(clone, hook, compute)

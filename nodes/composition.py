@@ -1,7 +1,9 @@
 """Nodes that put a reference picture into another one."""
 
+import torch
 from comfy_api.latest import io, ui
 
+from ..attention.masks import feathered
 from ..composition.outlines import outlined
 from ..composition.placement import Place, place_reference, require_size
 from ..host.composition import composed_start
@@ -15,6 +17,66 @@ SURROUNDS = {"black (paper)": "black", "average colour": "average colour"}
 """Names of the canvas's colours in the UI."""
 CROSS_DOMAIN, SAME_DOMAIN = "cross-domain", "same-domain"
 REGION_COLOUR, OBJECT_COLOUR = (0.25, 0.85, 1.0), (1.0, 0.55, 0.1)
+
+
+def _place_input() -> io.DynamicCombo.Input:
+    return io.DynamicCombo.Input(
+        "place",
+        options=[
+            # The editor cannot make a node whose first option has sockets and no widget.
+            io.DynamicCombo.Option(
+                "numbers",
+                [
+                    io.Float.Input(
+                        "center_x",
+                        default=0.5,
+                        min=-0.5,
+                        max=1.5,
+                        step=0.01,
+                        tooltip="The middle, from the main picture's left (0) to its right (1).",
+                    ),
+                    io.Float.Input(
+                        "center_y",
+                        default=0.5,
+                        min=-0.5,
+                        max=1.5,
+                        step=0.01,
+                        tooltip="The middle, from the main picture's top (0) to its bottom (1).",
+                    ),
+                    io.Float.Input(
+                        "size",
+                        default=0.5,
+                        min=0.01,
+                        max=2.0,
+                        step=0.01,
+                        tooltip="The long side, as a part of the main picture's shorter side.",
+                    ),
+                ],
+            ),
+            io.DynamicCombo.Option(
+                "mask",
+                [
+                    io.Mask.Input(
+                        "mask",
+                        tooltip="Painted on the main picture: the box around it says where and how large. Its shape does not count.",
+                    )
+                ],
+            ),
+        ],
+        tooltip="How you say where it goes. What lies beyond the main picture's border is cut off.",
+    )
+
+
+def _rotation_input() -> io.Float.Input:
+    return io.Float.Input(
+        "rotation",
+        default=0.0,
+        min=-360.0,
+        max=360.0,
+        step=1.0,
+        tooltip="Degrees, clockwise, about the middle.",
+        advanced=True,
+    )
 
 
 class PlaceReference(io.ComfyNode):
@@ -31,51 +93,7 @@ class PlaceReference(io.ComfyNode):
                 io.Image.Input("image", tooltip="The main picture, or a batch of pictures of one size."),
                 io.Image.Input("reference", tooltip="The picture with the object; one for all main pictures, or one for each."),
                 io.Mask.Input("reference_mask", tooltip="The object in the reference, of the reference's size."),
-                io.DynamicCombo.Input(
-                    "place",
-                    options=[
-                        # The editor cannot make a node whose first option has sockets and no widget.
-                        io.DynamicCombo.Option(
-                            "numbers",
-                            [
-                                io.Float.Input(
-                                    "center_x",
-                                    default=0.5,
-                                    min=-0.5,
-                                    max=1.5,
-                                    step=0.01,
-                                    tooltip="The middle, from the main picture's left (0) to its right (1).",
-                                ),
-                                io.Float.Input(
-                                    "center_y",
-                                    default=0.5,
-                                    min=-0.5,
-                                    max=1.5,
-                                    step=0.01,
-                                    tooltip="The middle, from the main picture's top (0) to its bottom (1).",
-                                ),
-                                io.Float.Input(
-                                    "size",
-                                    default=0.5,
-                                    min=0.01,
-                                    max=2.0,
-                                    step=0.01,
-                                    tooltip="The long side, as a part of the main picture's shorter side.",
-                                ),
-                            ],
-                        ),
-                        io.DynamicCombo.Option(
-                            "mask",
-                            [
-                                io.Mask.Input(
-                                    "mask",
-                                    tooltip="Painted on the main picture: the box around it says where and how large. Its shape does not count.",
-                                )
-                            ],
-                        ),
-                    ],
-                    tooltip="How you say where it goes. What lies beyond the main picture's border is cut off.",
-                ),
+                _place_input(),
                 io.Combo.Input(
                     "fit",
                     options=list(FITS),
@@ -83,15 +101,7 @@ class PlaceReference(io.ComfyNode):
                     tooltip="What gets the asked place and size. object: the object itself; a little of its surroundings comes with it. "
                     "whole picture: the reference with all of its background, as in TF-ICON's code.",
                 ),
-                io.Float.Input(
-                    "rotation",
-                    default=0.0,
-                    min=-360.0,
-                    max=360.0,
-                    step=1.0,
-                    tooltip="Degrees, clockwise, about the middle.",
-                    advanced=True,
-                ),
+                _rotation_input(),
                 io.Combo.Input(
                     "surround",
                     options=list(SURROUNDS),
@@ -132,6 +142,45 @@ def _places(image, place: dict, rotation: float) -> list[Place]:
         case "numbers":
             return [Place.of_fractions(image.shape[1:3], place["center_x"], place["center_y"], place["size"], rotation)]
     raise GraftError(f"place: {place['place']!r} is not one of mask, numbers")
+
+
+class PasteObject(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftPasteObject",
+            display_name="Paste Object",
+            category="Graft/composition",
+            description="Cuts an object out of one picture and pastes it into another: what Optimize Latent then harmonises.",
+            search_aliases=["FreeCompose", "paste object", "insert object", "collage", "cut out", "copy and paste", "image composition"],
+            inputs=[
+                io.Image.Input("image", tooltip="The picture that gets the object, or a batch of pictures of one size."),
+                io.Image.Input("reference", tooltip="The picture with the object; one for all pictures, or one for each."),
+                io.Mask.Input("reference_mask", tooltip="The object in the reference, of the reference's size."),
+                _place_input(),
+                _rotation_input(),
+                io.Int.Input(
+                    "feather",
+                    default=0,
+                    min=0,
+                    max=64,
+                    tooltip="Softens the object's edge inwards, over twice so many pixels.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="pasted", tooltip="The picture with the object in it."),
+                io.Mask.Output(display_name="mask", tooltip="Where the object is now: the mask for harmonisation."),
+            ],
+            is_output_node=True,  # so that places can be tried before anything is optimised
+        )
+
+    @classmethod
+    def execute(cls, image, reference, reference_mask, rotation, feather, place) -> io.NodeOutput:
+        placed = place_reference(image, reference, batched(reference_mask), _places(image, place, rotation), "object")
+        mask = feathered(placed.object, feather)
+        pasted = torch.lerp(image[..., :3], placed.canvas.expand(len(image), -1, -1, -1), mask[..., None])
+        return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(pasted, cls=cls))
 
 
 class ComposeNoise(io.ComfyNode):
@@ -190,4 +239,4 @@ class ComposeNoise(io.ComfyNode):
         return io.NodeOutput(NO_NOISE, main.sigmas, {"samples": latent})
 
 
-NODES = [PlaceReference, ComposeNoise]
+NODES = [PlaceReference, PasteObject, ComposeNoise]

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..host.composite_attention import CompositeAttention
 from ..host.errors import GraftError
+from ..host.key_value_mask import MaskKeysAndValues
 from ..host.layers import all_layers, coarse_layers, fine_decoder_layers, require_unet
 from ..host.plan import Stream, plan_of
 from ..host.reference_attention import ReferenceAttention
@@ -18,6 +19,7 @@ from .types import (
     layers_input,
     map_grid_input,
     map_layers,
+    mask_on_layers_inputs,
     source_inputs,
     window_inputs,
 )
@@ -107,6 +109,44 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
         if window.empty:
             return io.NodeOutput(model)
         edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, batched(source_mask), batched(target_mask))
+        return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
+
+
+class MaskKeysAndValuesNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftMaskKeysAndValues",
+            display_name="Mask Keys and Values",
+            category="Graft/attention",
+            description="FreeCompose: self-attention does not see what is under the mask, so that it is painted as its surroundings suggest. "
+            "In a sampling run it suppresses an object there; Optimize Latent's removal does it by itself.",
+            search_aliases=["FreeCompose", "object removal", "suppress object", "KV mask", "attention mask", "erase"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample the picture."),
+                io.Mask.Input(
+                    "mask", tooltip="What is not to be seen, painted on the picture that is sampled. An empty one switches the edit off."
+                ),
+                *mask_on_layers_inputs(),
+                *window_inputs(end=1.0),
+                layers_input(
+                    10,
+                    15,
+                    "paper: the decoder's self-attention layers with at least a quarter of the latent's cells (the last 6 of 16 in SD1.x and SD2.x, "
+                    "the last 6 of 70 in SDXL). all: every one; suppresses more. range: layers by number.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
+        )
+
+    @classmethod
+    def execute(cls, model, mask, mask_threshold, interpolation, start_percent, end_percent, layers=None) -> io.NodeOutput:
+        network = require_unet(model)
+        window = Window.of_percent(model, start_percent, end_percent)
+        chosen, mask = chosen_layers(network, layers, fine_decoder_layers), batched(mask)
+        if window.empty or not bool(mask.any()):
+            return io.NodeOutput(model)
+        edit = MaskKeysAndValues(mask, window, chosen, mask_threshold, interpolation)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
@@ -261,4 +301,4 @@ class CompositeAttentionNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-NODES = [ReplaceSelfAttentionNode, ReplaceKeysAndValuesNode, ReferenceAttentionNode, CompositeAttentionNode]
+NODES = [ReplaceSelfAttentionNode, ReplaceKeysAndValuesNode, MaskKeysAndValuesNode, ReferenceAttentionNode, CompositeAttentionNode]

@@ -65,6 +65,29 @@ def chosen_layers(network, layers: dict | None, paper: Callable[..., Layers]) ->
     raise GraftError(f"layers: {layers['layers']!r} is not one of paper, all, range")
 
 
+def mask_on_layers_inputs() -> list:
+    """How a picture's mask becomes masked tokens of a layer."""
+    return [
+        io.Float.Input(
+            "mask_threshold",
+            default=0.1,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="A token is masked where the mask covers more of it than this.",
+            advanced=True,
+        ),
+        io.Combo.Input(
+            "interpolation",
+            options=["area", "bilinear"],
+            default="area",
+            tooltip="How the mask is brought to the size of a layer. area: the part of a token that it covers. bilinear: the released code's, "
+            "which looks at a few pixels of each token and misses what is thin.",
+            advanced=True,
+        ),
+    ]
+
+
 def map_grid_input() -> io.Combo.Input:
     return io.Combo.Input(
         "word_map_grid",

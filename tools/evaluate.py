@@ -14,7 +14,19 @@ from pathlib import Path
 
 from pack import ROOT, load_host, load_pack
 
-EXPERIMENTS = ("judge", "generation", "round_trip", "free_prompt_editing", "prompt_to_prompt", "specref", "tf_icon", "composite_memory")
+EXPERIMENTS = (
+    "judge",
+    "generation",
+    "round_trip",
+    "free_prompt_editing",
+    "prompt_to_prompt",
+    "specref",
+    "tf_icon",
+    "composite_memory",
+    "removal",
+    "harmonisation",
+    "unnaturalness",
+)
 COMMAND = "python quickstart.py evaluate"
 
 

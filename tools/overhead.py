@@ -37,7 +37,7 @@ def main() -> None:
         full_size = arguments.checkpoint is not None
         laboratory = _full_size(arguments.checkpoint, arguments.pixels, arguments.steps) if full_size else Laboratory()
         methods = {name: METHODS[name](laboratory, arguments.batch) for name in arguments.methods}
-        print(json.dumps({name: overhead(laboratory, *method, arguments.repeats) for name, method in methods.items()}))
+        print(json.dumps({name: overhead(laboratory, arguments.repeats, *method) for name, method in methods.items()}))
 
 
 def _full_size(checkpoint: Path, pixels: int, steps: int):
@@ -97,7 +97,34 @@ def tf_icon(laboratory, batch: int):
     return composition(laboratory, cases, slice(0, batch), METHODS["TF-ICON"], across=True)
 
 
-METHODS = {"free_prompt_editing": free_prompt_editing, "specref": specref, "tf_icon": tf_icon}
+def freecompose(laboratory, batch: int):
+    """FreeCompose's removal with all its terms, some iterations of it, and the perceptual loss's gradient as often."""
+    from dataclasses import replace
+
+    from evaluation.freecompose import with_score
+    from evaluation.laboratory import UNSEEN
+    from evaluation.removal import METHODS, cases_of, task_of
+    from graft.host.perceptual import PerceptualLoss
+    from numpy.random import default_rng
+
+    full, iterations = METHODS["full"], 12
+    task = task_of(*cases_of(default_rng(UNSEEN), batch))
+    latent, settings = laboratory.encode(task.pictures), replace(full.settings, iterations=iterations)
+    loss = PerceptualLoss("vae", laboratory.vae).prepare(laboratory.model, latent, task.kept)
+    at = laboratory.model.model.process_latent_in(latent).to(laboratory.model.load_device) + 0.1
+
+    def sample(model):
+        return with_score(laboratory, model, task, latent, full.terms, settings, UNSEEN)
+
+    def gradients() -> None:
+        for _ in range(iterations):
+            loss.gradient(at)
+
+    return [], sample, gradients
+
+
+METHODS = {"free_prompt_editing": free_prompt_editing, "specref": specref, "tf_icon": tf_icon, "freecompose": freecompose}
+"""Each gives its edits, what samples with a model that carries them, and what else has to be computed, if anything."""
 
 
 def _group(laboratory, batch: int):
@@ -126,9 +153,10 @@ def _sampling(group):
     return lambda model: sample(model, group, GUIDANCE)
 
 
-def overhead(laboratory, edits: list, sample, repeats: int) -> dict:
+def overhead(laboratory, repeats: int, edits: list, sample, beside=None) -> dict:
     """Medians over `repeats`, times in seconds; `sample` runs a model from noise to picture. The rows alone are the network's
-    calls of the edited run, one by one, with their numbers of rows and nothing around them."""
+    calls of the edited run, one by one, with their numbers of rows and nothing around them; `beside` is what the run has to
+    compute in addition, alone too."""
     import torch
     from comfy.patcher_extension import WrappersMP
     from graft.host.plan import Plan
@@ -157,12 +185,15 @@ def overhead(laboratory, edits: list, sample, repeats: int) -> dict:
         for rows in calls:
             network(latents[:rows], timesteps[:rows], context=context[:rows], transformer_options={})
 
-    whole(), rows_alone()
-    times = [(_seconds(whole), _seconds(rows_alone)) for _ in range(repeats)]
+    works = (whole, rows_alone, beside or (lambda: None))
+    for work in works:
+        work()
+    times = [tuple(_seconds(work) for work in works) for _ in range(repeats)]
     return {
-        "ratio": round(statistics.median(a / b for a, b in times), 4),
-        "edit_seconds": round(statistics.median(a for a, _ in times), 4),
-        "rows_alone_seconds": round(statistics.median(b for _, b in times), 4),
+        "ratio": round(statistics.median(a / (b + c) for a, b, c in times), 4),
+        "edit_seconds": round(statistics.median(a for a, _, _ in times), 4),
+        "rows_alone_seconds": round(statistics.median(b for _, b, _ in times), 4),
+        "beside_seconds": round(statistics.median(c for _, _, c in times), 4),
         "device": str(device),
         "batch": len(sampled),
         "rows": sum(calls),

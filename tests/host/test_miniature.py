@@ -1,5 +1,7 @@
 """The embedded model, and a small part of the evaluation: the claims of docs/evaluation.md on a few scenes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -108,3 +110,38 @@ def test_a_reference_gives_its_look_to_what_the_prompt_leaves_open(laboratory):
     without, referred = table.rows
     assert referred["colour"] >= without["colour"] + 30
     assert referred["background PSNR (dB)"] >= 27
+
+
+def test_the_unnaturalness_map_finds_a_pasted_thing_and_no_drawn_one(laboratory):
+    from evaluation import unnaturalness
+
+    (table,), _ = unnaturalness.run(laboratory, count=4)
+    pasted, untouched = table.rows[:2]
+    assert pasted["ratio"] >= 2 and pasted["AUC"] >= 0.8
+    assert untouched["ratio"] <= 1.5 and untouched["hottest"] <= pasted["hottest"] / 2
+
+
+def test_removal_leaves_the_ground(laboratory):
+    from evaluation import removal
+
+    (table,), _ = removal.run(laboratory, count=2, methods=shorter(removal.METHODS, "full"))
+    rows = rows_by("method", table)
+    assert rows["full"]["gone"] == 100
+    assert rows["full"]["object PSNR (dB)"] >= rows["input"]["object PSNR (dB)"] + 8
+    assert rows["full"]["background PSNR (dB)"] >= 28
+
+
+def test_harmonisation_brings_a_thing_nearer_to_its_scene(laboratory):
+    from evaluation import harmonisation
+
+    (table,), _ = harmonisation.run(laboratory, count=2, methods=shorter(harmonisation.METHODS, "perceptual only", "DDS only"))
+    rows = rows_by("method", table)
+    assert rows["perceptual only"]["background PSNR (dB)"] >= 32
+    assert rows["DDS only"]["colour distance"] < rows["perceptual only"]["colour distance"] - 5
+
+
+def shorter(methods, *labels) -> dict:
+    """The methods so named, with half as many iterations."""
+    chosen = {label: methods[label] for label in labels}
+    halved = {label: replace(method.settings, iterations=method.settings.iterations // 2) for label, method in chosen.items()}
+    return {label: replace(method, settings=halved[label]) for label, method in chosen.items()}

@@ -384,7 +384,7 @@ def test_the_last_of_the_edits_may_ignore_those_before_it(sd1):
 
 
 def test_attention_that_nobody_asks_for_is_not_computed(sd1, monkeypatch):
-    """One edited row of two: without a question each row is attended once, with one the edited row's is used as it is."""
+    """One edited row of two, each attended once: row by row, or in one call if the edit asks what its row would be."""
     rows, layers = [], len(all_layers(require_unet(sd1)))
     attention = run_module.optimized_attention
 
@@ -393,13 +393,11 @@ def test_attention_that_nobody_asks_for_is_not_computed(sd1, monkeypatch):
         return attention(query, *args, **kwargs)
 
     monkeypatch.setattr(run_module, "optimized_attention", count)
-    for edits in ((Scale(2.0, asks=False),), (Scale(2.0),), (Scale(2.0), Scale(0.5))):
+    cases = (((Scale(2.0, asks=False),), [1, 1]), ((Scale(2.0),), [2]), ((Scale(2.0), Scale(0.5)), [2]), ((Scale(1.0),), [2]))
+    for edits, calls in cases:
         rows.clear()
         one_step(scaled(sd1, *edits), TARGET, NEGATIVE)
-        assert rows == [1, 1] * layers
-    rows.clear()
-    one_step(scaled(sd1, Scale(1.0)), TARGET, NEGATIVE)
-    assert rows == [2] * layers
+        assert rows == calls * layers
 
 
 @pytest.mark.parametrize("prompts", [TARGET, [*TARGET, *prompt(4)]], ids=["one prompt", "two combined"])

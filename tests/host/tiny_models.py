@@ -257,3 +257,29 @@ def sample_from(model, start: Tensor, sigmas: Tensor, positive: list, negative: 
     latent = model.model.process_latent_out(start)
     sampled = sample(model, positive, negative, sigmas=sigmas, start=torch.zeros_like(latent), latent=latent, **options)
     return model.model.process_latent_in(sampled)
+
+
+class FlowNetwork(torch.nn.Module):
+    """A network that is no UNet, with its self-attention's patch where Flux has it, called as Flux calls it."""
+
+    def __init__(self, device=None, dtype=torch.float32, operations=None, **config) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.into, self.out = torch.nn.Conv2d(4, 16, 3, padding=1), torch.nn.Conv2d(16, 4, 3, padding=1)
+        self.context = torch.nn.Linear(CONTEXT, 16)
+
+    def forward(self, x, timesteps, context=None, control=None, transformer_options=None, **kwargs):
+        hidden = self.into(x) + self.context(context.mean(dim=1))[..., None, None] + timesteps.view(-1, 1, 1, 1) / 1000
+        for patch in (transformer_options or {}).get("patches", {}).get("attn1_patch", ()):
+            patch(hidden, hidden, hidden, pe=None, attn_mask=None, extra_options=transformer_options)
+        return self.out(torch.tanh(hidden))
+
+
+def make_flow_model(seed: int = 0):
+    """A ModelPatcher of a model that predicts a flow, x = (1 - sigma) z + sigma n."""
+    config = TinyConfig({})
+    config.set_inference_dtype(torch.float32, None)
+    model = comfy.model_base.BaseModel(config, model_type=ModelType.FLOW, device="cpu", unet_model=FlowNetwork)
+    fill(model.diffusion_model, seed)
+    load, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    return comfy.model_patcher.CoreModelPatcher(model.eval(), load_device=load, offload_device=offload)
