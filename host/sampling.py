@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..inversion import solvers
-from ..inversion.solvers import Denoiser, Solver, Step
+from ..inversion.solvers import Denoiser, Solver, Step, StepHook
 from ..inversion.trajectory import Trajectory
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint, model_fingerprint, require_made_with
@@ -48,7 +48,11 @@ class GraftSampler(comfy.samplers.KSAMPLER):
                 report(step)
                 return x_next if run is None else run.after_step(x_next, step)
 
-            return solvers.sample(self.solver, _denoiser(model, extra_args), x, sigmas, after_step)
+            return self.solve(model, x, sigmas, extra_args, after_step)
+
+    def solve(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, after_step: StepHook) -> Tensor:
+        """From `x` at the first noise level to the last, with `model` as the host gives it to its own samplers."""
+        return solvers.sample(self.solver, denoiser(model, extra_args), x, sigmas, after_step)
 
 
 class Inverter(comfy.samplers.KSAMPLER):
@@ -69,10 +73,10 @@ class Inverter(comfy.samplers.KSAMPLER):
                 self.latents.append(x_next)
                 return x_next
 
-            return solvers.invert(self.solver, _denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
+            return solvers.invert(self.solver, denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
 
 
-def _denoiser(model, extra_args: dict) -> Denoiser:
+def denoiser(model, extra_args: dict) -> Denoiser:
     return lambda x, sigma: model(x, sigma * x.new_ones(len(x)), **extra_args)
 
 

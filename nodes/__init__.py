@@ -2,10 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import composition, cross_attention, inspection, inversion, latents, miniature, prompts, sampling, self_attention
+from . import composition, cross_attention, h_space, inspection, inversion, latents, miniature, prompts, sampling, self_attention
 
 
 class GraftExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        families = (prompts, inversion, sampling, self_attention, cross_attention, latents, composition, inspection, miniature)
+        families = (prompts, inversion, sampling, self_attention, cross_attention, latents, h_space, composition, inspection, miniature)
         return [node for family in families for node in family.NODES]
