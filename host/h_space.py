@@ -41,7 +41,8 @@ class MixHSpace:
 
 class RunningMixHSpace(RunningEdit):
     def __init__(self, edit: MixHSpace, run: Run) -> None:
-        self.edit, self.run, self.streams = edit, run, (edit.stream,)
+        self.edit, self.run, self.content = edit, run, edit.stream.trajectory
+        run.require_fits(self.content, "content")
         run.require_batch("mask", edit.mask)
         levels = run.injected_levels()
         if not levels:
@@ -51,19 +52,24 @@ class RunningMixHSpace(RunningEdit):
             )
         gamma = adapted_gamma(edit.gamma, len(levels)) if edit.adapt else edit.gamma
         self.gammas = dict(zip(levels, gammas(gamma, len(levels), edit.course), strict=True))
+        self.replayed = frozenset(level for level in levels if self.content.bottleneck_at(level) is None)
+        self.streams = (edit.stream,) if self.replayed else ()
 
     def active_at(self, sigma: float) -> bool:
         return sigma in self.gammas
 
     def streams_at(self, sigma: float) -> tuple[Stream, ...]:
-        return self.streams if sigma in self.gammas else ()
+        return self.streams if sigma in self.replayed else ()
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == "h" and stream == self.edit.stream and layer == BOTTLENECK
 
     def bottleneck(self, h: Tensor) -> Tensor:
-        (content,) = self.run.tapped("h", self.edit.stream, BOTTLENECK, len(h))
-        mask = self.edit.mask
+        sigma, mask = self.run.sigma, self.edit.mask
+        if sigma in self.replayed:
+            (content,) = self.run.tapped("h", self.edit.stream, BOTTLENECK, len(h))
+        else:
+            content = self.content.bottleneck_at(sigma)
         if mask is not None:
             mask = resized(mask.to(h.device), h.shape[-2:], "area")[:, None]
-        return mix(h, content, self.gammas[self.run.sigma], self.edit.mixing, mask)
+        return mix(h, content, self.gammas[sigma], self.edit.mixing, mask)

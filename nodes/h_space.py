@@ -8,8 +8,10 @@ from ..host.h_space import MixHSpace
 from ..host.layers import require_bottleneck
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
+from ..host.sampling import record
 from ..hspace.schedules import COURSES
 from ..hspace.slerp import MIXINGS
+from .inversion import RecordTrajectory
 from .types import TrajectoryType, batched
 
 CATEGORY = "Graft/h-space"
@@ -17,11 +19,12 @@ CATEGORY = "Graft/h-space"
 GAMMAS = {"paper": 0.6, "released": 0.3, "released, artistic original": 0.4}
 """Shares of content by preset. The paper's goes with its calibration, the released code's with none."""
 
-OMEGAS = {"paper": 0.3, "released": 0.0}
-"""Latent calibration by preset."""
-
-BOOST = 200
-"""The presets' boost_timestep; edit_timestep is 400."""
+PROCESSES = {
+    "paper": {"edit_timestep": 400, "boost_timestep": 200, "omega": 0.3, "regularise": True},
+    "released": {"edit_timestep": 400, "boost_timestep": 200, "omega": 0.0, "regularise": True},
+    "released, artistic original": {"edit_timestep": 400, "boost_timestep": 0, "omega": 0.0, "regularise": True},
+}
+"""The Asymmetric Sampler's presets, of the same names."""
 
 
 class MixHSpaceNode(io.ComfyNode):
@@ -97,6 +100,24 @@ class MixHSpaceNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
+class RecordContent(RecordTrajectory):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = super().define_schema()
+        schema.node_id, schema.display_name, schema.category = "GraftRecordContent", "Record Content", CATEGORY
+        schema.description = (
+            "Generates a picture as SamplerCustomAdvanced does and keeps, with its trajectory, the bottleneck of the UNet in every step, so that "
+            "Mix h-Space need not compute it again. For content that was inverted Invert Image's trajectory is enough."
+        )
+        schema.search_aliases = ["InjectFusion", "h-space", "record", "content"]
+        return schema
+
+    @classmethod
+    def execute(cls, noise, guider, sampler, sigmas, latent_image) -> io.NodeOutput:
+        latent, trajectory = record(guider, noise, latent_image, sampler, sigmas, bottlenecks=True)
+        return io.NodeOutput(trajectory, latent)
+
+
 class AsymmetricSamplerNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -110,7 +131,7 @@ class AsymmetricSamplerNode(io.ComfyNode):
             ),
             io.Int.Input(
                 "boost_timestep",
-                default=BOOST,
+                default=200,
                 min=0,
                 max=998,
                 tooltip="From this timestep on fresh noise is added in every step, which sharpens details. 0 for paintings and other pictures "
@@ -141,8 +162,9 @@ class AsymmetricSamplerNode(io.ComfyNode):
             inputs=[
                 io.DynamicCombo.Input(
                     "preset",
-                    options=[*(io.DynamicCombo.Option(name, []) for name in OMEGAS), io.DynamicCombo.Option("custom", custom)],
-                    tooltip="paper: omega 0.3; released: omega 0, the released code's; both inject down to timestep 400 and boost from 200 on.",
+                    options=[*(io.DynamicCombo.Option(name, []) for name in PROCESSES), io.DynamicCombo.Option("custom", custom)],
+                    tooltip="paper: omega 0.3; released: omega 0, the released code's. They inject down to timestep 400 and boost from 200 on, but not for "
+                    "paintings.",
                 ),
                 io.Combo.Input(
                     "timesteps",
@@ -172,10 +194,9 @@ class AsymmetricSamplerNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, preset, timesteps, injections, boosts) -> io.NodeOutput:
-        chosen = preset if preset["preset"] == "custom" else {"omega": OMEGAS[preset["preset"]]}
-        edit, boost = chosen.get("edit_timestep", 400), chosen.get("boost_timestep", BOOST)
-        intervals = Intervals(edit, boost, timesteps, injections, boosts)
-        return io.NodeOutput(AsymmetricSampler(intervals, chosen["omega"], chosen.get("regularise", True)))
+        process = PROCESSES.get(preset["preset"], preset)
+        intervals = Intervals(process["edit_timestep"], process["boost_timestep"], timesteps, injections, boosts)
+        return io.NodeOutput(AsymmetricSampler(intervals, process["omega"], process["regularise"]))
 
 
 class LoadPixelDiffusion(io.ComfyNode):
@@ -205,4 +226,4 @@ class LoadPixelDiffusion(io.ComfyNode):
         return io.NodeOutput(pixel_diffusion.load(folder), pixel_diffusion.no_prompt(), pixel_diffusion.load_vae())
 
 
-NODES = [MixHSpaceNode, AsymmetricSamplerNode, LoadPixelDiffusion]
+NODES = [RecordContent, MixHSpaceNode, AsymmetricSamplerNode, LoadPixelDiffusion]

@@ -19,7 +19,7 @@ from graft.hspace.asymmetric_step import boosted_step, per_picture_noise
 from graft.hspace.calibration import regularised
 from graft.hspace.schedules import adapted_gamma, gammas, pixel_sigma
 from graft.hspace.slerp import mix
-from graft.nodes.h_space import NODES, AsymmetricSamplerNode, MixHSpaceNode
+from graft.nodes.h_space import NODES, AsymmetricSamplerNode, MixHSpaceNode, RecordContent
 from test_stream_batches import Push
 from tiny_models import (
     GivenNoise,
@@ -177,6 +177,49 @@ def test_the_contents_h_is_what_its_own_run_computed(model):
         torch.testing.assert_close(h, computed[sigma], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(16, 16), (8, 16)])
+def test_content_recorded_with_its_h_costs_no_row_and_is_the_same(model, size):
+    start, sigmas, inputs = (
+        noise(5, 1, *size),
+        schedule(model, STEPS),
+        {"noise": GivenNoise(noise(5, 1, *size)), "sampler": GraftSampler("ddim")},
+    )
+    guider = make_guider(model, CONTENT, NEGATIVE, CFG)
+    before = guider.model_options
+    kept, latent = RecordContent.EXECUTE_NORMALIZED(guider=guider, sigmas=sigmas, latent_image=empty_like(start), **inputs).args
+    plain_latent, replayed = record(guider, inputs["noise"], empty_like(start), inputs["sampler"], sigmas)
+    assert torch.equal(latent["samples"], plain_latent["samples"]) and guider.model_options is before
+    spied, calls = watched(mixed(model, kept))
+    result = ours(spied, start=noise(0, 1, *size))
+    assert [len(call.x) for call in calls] == [3] * INJECTED + [2] * (STEPS - INJECTED) and not any(call.stream for call in calls)
+    require_close(result, ours(mixed(model, replayed), start=noise(0, 1, *size)), plainly(model, start=noise(0, 1, *size)))
+
+
+def test_recorded_content_survives_a_file_and_is_replayed_at_other_levels(sd1, tmp_path):
+    guider, sigmas = make_guider(sd1, CONTENT, NEGATIVE, CFG), schedule(sd1, STEPS)
+    _, made = record(guider, GivenNoise(noise(5)), empty_like(noise(5)), GraftSampler("ddim"), sigmas, bottlenecks=True)
+    made.save(tmp_path / "content.safetensors")
+    loaded = type(made).load(tmp_path / "content.safetensors")
+    assert torch.equal(loaded.bottlenecks, made.bottlenecks) and len(made.bottlenecks) == STEPS
+    assert loaded.bottleneck_at(0.0) is None and loaded.bottleneck_at(float(sigmas[0]) * 0.9) is None
+    spied, calls = watched(mixed(sd1, made))
+    sample(spied, TARGET, NEGATIVE, cfg=CFG, sampler=asymmetric(), sigmas=0.95 * sigmas)
+    assert any(call.stream for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("positive", "message"),
+    [
+        ([*CONTENT, *TARGET], r"^guider: it combines 2 positive prompts"),
+        ([[CONTENT[0][0], {**CONTENT[0][1], "start_percent": 0.5}]], r"^guider: its positive prompt has an area or a timestep range"),
+    ],
+)
+def test_content_of_several_prompts_or_a_part_of_the_run_is_refused(sd1, positive, message):
+    guider = make_guider(sd1, positive, NEGATIVE)
+    with pytest.raises(GraftError, match=message):
+        record(guider, GivenNoise(noise(5)), empty_like(noise(5)), GraftSampler("ddim"), schedule(sd1, STEPS), bottlenecks=True)
+
+
 @pytest.mark.parametrize("course", ["decreasing", "increasing"])
 def test_gamma_follows_its_course_and_the_number_of_injections(sd1, course, monkeypatch):
     used = []
@@ -275,12 +318,21 @@ def counting(model):
 
 @pytest.mark.parametrize(("omega", "encoder", "decoder"), [(0.0, 2, 3), (0.3, 4, 5)])
 def test_the_encoder_runs_once_for_plain_and_edited_rows(sd1, omega, encoder, decoder):
-    """Per injected step, with one row more for the content; 50 steps without calibration: 100 and 130, with d = 0.675 of a row
-    in the decoder at most 121 rows besides the content's."""
+    """Per injected step, with one row more for content that is replayed."""
     with counting(sd1) as rows:
         ours(mixed(sd1), asymmetric(omega))
     others = 2 * (STEPS - INJECTED)
     assert rows == {"encoder": INJECTED * (encoder + 1) + others, "decoder": INJECTED * (decoder + 1) + others}
+
+
+def test_fifty_guided_steps_cost_at_most_121_evaluations(sd1):
+    """Of recorded content without calibration. 0.675 of SD1.5's multiplications are in its decoder."""
+    sigmas = schedule(sd1, 50)
+    _, kept = record(make_guider(sd1, CONTENT), GivenNoise(noise(5)), empty_like(noise(5)), GraftSampler("ddim"), sigmas, bottlenecks=True)
+    with counting(sd1) as rows:
+        sample(mixed(sd1, kept), TARGET, NEGATIVE, cfg=CFG, sampler=asymmetric(), sigmas=sigmas)
+    assert rows == {"encoder": 100, "decoder": 130}
+    assert 0.325 * rows["encoder"] + 0.675 * rows["decoder"] < 121
 
 
 def apart(model) -> object:
@@ -446,12 +498,13 @@ def test_an_interrupt_between_the_two_predictions_leaves_the_model_usable(sd1):
     assert torch.equal(ours(edited), whole)
 
 
-@pytest.mark.parametrize("preset", ["paper", "released"])
-def test_presets_are_the_papers_and_the_released_codes(preset):
+@pytest.mark.parametrize(
+    ("preset", "omega", "boost"), [("paper", 0.3, 200), ("released", 0.0, 200), ("released, artistic original", 0.0, 0)]
+)
+def test_presets_are_the_papers_and_the_released_codes(preset, omega, boost):
     options = {"timesteps": "the model's", "injections": "grid", "boosts": "every step"}
     sampler = AsymmetricSamplerNode.EXECUTE_NORMALIZED(preset={"preset": preset}, **options)[0]
-    assert sampler.omega == {"paper": 0.3, "released": 0.0}[preset] and sampler.regularise
-    assert sampler.intervals == Intervals(400, 200)
+    assert sampler.omega == omega and sampler.regularise and sampler.intervals == Intervals(400, boost)
 
 
 @pytest.mark.parametrize("node", NODES, ids=lambda node: node.define_schema().node_id)
