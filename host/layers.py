@@ -9,6 +9,7 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, UNetModel, Upsample
 
 from .errors import GraftError
+from .pixel_unet import PixelUNet
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Layer:
         return Layer(block, number, options["block_index"])
 
 
+BOTTLENECK = Layer("middle", 0, -1)
+"""The whole middle block: not one of the transformers, but the place of its output, h."""
+
 Layers = frozenset[Layer]
 """The layers that an edit touches."""
 
@@ -43,6 +47,14 @@ def require_unet(model) -> UNetModel:
             f"model: {type(model.model).__name__} is not a Stable Diffusion UNet; Graft's attention edits need an SD1.x, SD2.x or SDXL checkpoint"
         )
     return network
+
+
+def require_bottleneck(model) -> None:
+    """Raises `GraftError` unless the network of a ModelPatcher has the bottleneck of a UNet."""
+    if not isinstance(model.get_model_object("diffusion_model"), UNetModel | PixelUNet):
+        raise GraftError(
+            f"model: {type(model.model).__name__} has no bottleneck; h-space needs a UNet: SD1.x, SD2.x, SDXL, or a model from Load Pixel Diffusion"
+        )
 
 
 def attention_layers(network: UNetModel) -> dict[Layer, int]:

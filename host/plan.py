@@ -29,13 +29,13 @@ Pairing = Literal["same level", "as inverted", "TF-ICON", "TF-ICON cross"]
 """Which latents a stream shows the model at a noise level: those of that level; those that plain DDIM inversion showed it
 there; or, in TF-ICON's released order, those of `Trajectory.released_level` and those `left_behind_at` it."""
 
-Tap = Literal["hidden", "queries_keys", "keys_values", "cross"]
+Tap = Literal["hidden", "queries_keys", "keys_values", "cross", "h"]
 """What is kept of a stream at a layer: the hidden states that self-attention projects; its queries and keys; its keys and
-values; or the queries and keys of cross-attention."""
+values; the queries and keys of cross-attention; or, at `BOTTLENECK`, the output of the middle block."""
 
-Hook = Literal["attn1", "attn2", "step"]
-"""What an edit needs beyond changing self-attention's inputs: computing self-attention or cross-attention itself, or a
-turn between steps."""
+Hook = Literal["attn1", "attn2", "step", "h"]
+"""What an edit needs beyond changing self-attention's inputs: computing self-attention or cross-attention itself, a turn
+between steps, or a second prediction in which only the bottleneck is changed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +176,11 @@ class RunningEdit:
 
     def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:
         """Is shown the cross-attention map of a stream, or, after all edits, of the target's guided rows (None)."""
+
+    def bottleneck(self, h: Tensor) -> Tensor:
+        """The output (rows, C, h, w) of the middle block for guided rows, in the second prediction of a step of the Asymmetric
+        Sampler."""
+        return h
 
     def after_step(self, x: Tensor, step: Step) -> Tensor:
         """The target's latent (B, C, h, w) to go on with after a step of the Graft Sampler."""

@@ -23,13 +23,16 @@ from torch import Tensor
 from ..attention.cross_attention import AttentionMap, Term
 from ..attention.words import Prompt
 from ..inversion.trajectory import Trajectory
+from .asymmetric_sampler import AsymmetricSampler
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint, require_made_with
-from .layers import Layer, attention_layers, is_unet, require_unet
+from .layers import BOTTLENECK, Layer, attention_layers, is_unet, require_unet
 from .plan import PLAN_KEY, RUN_KEY, Place, Plan, RunningEdit, Stream, Tap, covers_area
 from .prompts import prompts_of
 from .sampling import GraftSampler
+from .shared_decoder import network_call
 from .streams import batches, encoded
+from .two_predictions import TwoPredictions
 
 GUIDED = ("positive", "middle")
 """Names under which guiders keep the conditionings that edits apply to."""
@@ -57,6 +60,8 @@ def carry_out(model, plan: Plan):
         if is_unet(clone):
             # Other families call patches of this name with other arguments. They can run streams, but no edit of attention.
             clone.set_model_attn1_patch(_attention_inputs)
+    if "h" in plan.hooks and not clone.get_wrappers(WrappersMP.DIFFUSION_MODEL, PLAN_KEY):
+        clone.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, PLAN_KEY, network_call)
     for hook, compute in (("attn1", Run.self_attention), ("attn2", Run.cross_attention)):
         if hook in plan.hooks:
             _compute_with(clone, hook, compute)
@@ -66,9 +71,10 @@ def carry_out(model, plan: Plan):
 class Run:
     """One sampling run of a plan."""
 
-    def __init__(self, plan: Plan, guider, sigmas: Tensor, shape: torch.Size) -> None:
-        self.guider, self.shape = guider, shape
+    def __init__(self, plan: Plan, guider, sampler, sigmas: Tensor, shape: torch.Size) -> None:
+        self.guider, self.sampler, self.sigmas, self.shape = guider, sampler, sigmas, shape
         self.model = guider.model_patcher
+        self.hooks = plan.hooks
         self.sigma = 0.0
         self.edits: tuple[RunningEdit, ...] = ()
         self.streams: tuple[Stream, ...] = ()
@@ -80,6 +86,7 @@ class Run:
         self.active: tuple[RunningEdit, ...] = ()
         self.guided: frozenset[int] = frozenset()
         self.plain: frozenset[int] = frozenset()
+        self.two_predictions = TwoPredictions()
         self._read: dict[tuple, bool] = {}
         self._negatives: set[Stream] = set()
         self._noted: set[str] = set()
@@ -229,7 +236,27 @@ class Run:
 
     def tapped(self, tap: Tap, stream: Stream, layer: Layer, rows: int) -> tuple[Tensor, ...]:
         """What was kept of a stream at this noise level, for as many target rows."""
-        return tuple(tensor.expand(rows, -1, -1) for tensor in self.taps[tap, stream, layer])
+        return tuple(tensor.expand(rows, *tensor.shape[1:]) for tensor in self.taps[tap, stream, layer])
+
+    # The bottleneck h.
+
+    def injected_levels(self) -> list[float]:
+        """The noise levels, descending, at which the Asymmetric Sampler asks for both predictions: none without an edit of h."""
+        if "h" not in self.hooks:
+            return []
+        injected = self.sampler.intervals.injected(self.model.get_model_object("model_sampling"), self.sigmas)
+        return self.sigmas[:-1][injected].tolist()
+
+    def tap_bottleneck(self, data: dict) -> dict:
+        """The middle_block_after_patch of the write pass."""
+        self._tap("h", BOTTLENECK, data["h"])
+        return data
+
+    def bottleneck(self, h: Tensor) -> Tensor:
+        """(rows, C, h, w) of one chunk of edited rows, after all active edits."""
+        for edit in self.active:
+            h = edit.bottleneck(h)
+        return h
 
     # Attention, in both passes. `order` is ComfyUI's `cond_or_uncond`: chunk o holds the rows of conditioning order[o],
     # in whatever order and split the host chose.
@@ -412,7 +439,12 @@ def _outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwarg
     if "step" in plan.hooks and not isinstance(sampler, GraftSampler):
         names = ", ".join(sorted({type(edit).__name__ for edit in plan.edits if "step" in edit.hooks}))
         raise GraftError(f"sampler: {names} works between steps, which only the Graft Sampler node lets it do; connect Graft Sampler")
-    run = Run(plan, guider, sigmas, latent_image.shape)
+    if "h" in plan.hooks and not isinstance(sampler, AsymmetricSampler):
+        names = ", ".join(sorted({type(edit).__name__ for edit in plan.edits if "h" in edit.hooks}))
+        raise GraftError(
+            f"sampler: {names} needs two predictions per step, which only the Asymmetric Sampler node makes; connect Asymmetric Sampler"
+        )
+    run = Run(plan, guider, sampler, sigmas, latent_image.shape)
     before = guider.model_options
     guider.model_options = comfy.model_patcher.create_model_options_clone(before)
     guider.model_options["transformer_options"][RUN_KEY] = run
@@ -449,7 +481,7 @@ def _calc_cond_batch(executor, model, conds, x, timestep, model_options):
             run.drop_taps()
         elif run.guided or run.plain:
             run.run_streams(executor, model, x, timestep, model_options)
-        return executor(model, conds, x, timestep, model_options)
+        return run.two_predictions.of(lambda listed: executor(model, listed, x, timestep, model_options), conds, sorted(run.guided))
     finally:
         run.active = ()
 

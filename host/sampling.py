@@ -20,12 +20,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..inversion import solvers
-from ..inversion.solvers import Denoiser, Solver, Step
+from ..inversion.solvers import Denoiser, Solver, Step, StepHook
 from ..inversion.trajectory import Trajectory
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint, model_fingerprint, require_made_with
 from .pictures import for_vae
-from .plan import RUN_KEY, require_unedited
+from .plan import RUN_KEY, covers_area, require_unedited
 
 RECORD_KEY = "graft_record"
 NO_NOISE = Noise_EmptyNoise()
@@ -48,7 +48,11 @@ class GraftSampler(comfy.samplers.KSAMPLER):
                 report(step)
                 return x_next if run is None else run.after_step(x_next, step)
 
-            return solvers.sample(self.solver, _denoiser(model, extra_args), x, sigmas, after_step)
+            return self.solve(model, x, sigmas, extra_args, after_step)
+
+    def solve(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, after_step: StepHook) -> Tensor:
+        """From `x` at the first noise level to the last, with `model` as the host gives it to its own samplers."""
+        return solvers.sample(self.solver, denoiser(model, extra_args), x, sigmas, after_step)
 
 
 class Inverter(comfy.samplers.KSAMPLER):
@@ -69,10 +73,10 @@ class Inverter(comfy.samplers.KSAMPLER):
                 self.latents.append(x_next)
                 return x_next
 
-            return solvers.invert(self.solver, _denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
+            return solvers.invert(self.solver, denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
 
 
-def _denoiser(model, extra_args: dict) -> Denoiser:
+def denoiser(model, extra_args: dict) -> Denoiser:
     return lambda x, sigma: model(x, sigma * x.new_ones(len(x)), **extra_args)
 
 
@@ -174,10 +178,20 @@ def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
     return latent
 
 
-def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, Trajectory]:
+def _require_one_prompt(positive: list[dict]) -> None:
+    """Raises `GraftError` unless one prompt is looked at in every step, for the whole picture."""
+    if len(positive) != 1:
+        raise GraftError(f"guider: it combines {len(positive)} positive prompts; content needs a single one")
+    (entry,) = positive
+    if covers_area(entry) or entry.get("start_percent", 0) > 0 or entry.get("end_percent", 1) < 1:
+        raise GraftError("guider: its positive prompt has an area or a timestep range; content needs a prompt without")
+
+
+def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bool = False) -> tuple[dict, Trajectory]:
     """Runs a generation; returns its LATENT and the trajectory of what the model was shown.
 
-    Every noise level the sampler asks about is kept, the last look where it asks twice.
+    Every noise level the sampler asks about is kept, the last look where it asks twice; with `bottlenecks` also what the
+    middle block gave for the positive prompt.
     """
     if "positive" not in guider.original_conds:
         raise GraftError(
@@ -186,15 +200,30 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, 
     require_added_noise(guider.model_patcher)
     require_descending(sigmas)
     require_unedited(guider.model_patcher)
+    if bottlenecks:
+        _require_one_prompt(guider.original_conds["positive"])
     seen: dict[float, Tensor] = {}
+    h: dict[float, Tensor] = {}
 
     def keep_latents(executor, x, timestep, *args, **kwargs):
         # A copy even on the CPU: samplers may go on to change the latents they have shown.
         seen[float(timestep[0])] = x.to("cpu", copy=True)
+        h.pop(float(timestep[0]), None)
         return executor(x, timestep, *args, **kwargs)
+
+    def keep_bottleneck(data: dict) -> dict:
+        """The middle_block_after_patch. The first look of a denoise call is guidance's own; other nodes may ask again."""
+        options = data["transformer_options"]
+        order, sigma = options["cond_or_uncond"], float(options["sigmas"][0])
+        if 0 in order and sigma not in h:
+            h[sigma] = data["h"].chunk(len(order))[order.index(0)].to("cpu", copy=True)
+        return data
 
     before = guider.model_options
     guider.model_options = comfy.model_patcher.create_model_options_clone(before)
+    if bottlenecks:
+        patches = guider.model_options["transformer_options"].setdefault("patches", {})
+        patches["middle_block_after_patch"] = [*patches.get("middle_block_after_patch", ()), keep_bottleneck]
     comfy.patcher_extension.add_wrapper_with_key(
         WrappersMP.PREDICT_NOISE, RECORD_KEY, keep_latents, guider.model_options, is_model_options=True
     )
@@ -211,5 +240,6 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor) -> tuple[dict, 
         solver="recorded",
         model=model_fingerprint(guider.model_patcher),
         conditioning=conditioning_fingerprint([(entry.get("cross_attn"), entry) for entry in positive]),
+        bottlenecks=torch.stack([h[level] for level in levels[:-1]]) if bottlenecks else None,
     )
     return latent, trajectory

@@ -28,7 +28,8 @@ class Trajectory:
     """`latents` (S + 1, B, C, h, w) in sampler space, `latents[i]` at noise level `sigmas[i]`; `sigmas` (S + 1) descend.
 
     `model` and `conditioning` are fingerprints of what the trajectory was made with; `solver` names what inverted it, or says
-    "recorded" of a generation.
+    "recorded" of a generation. `bottlenecks` (S, B, c, h, w), where they were kept: the output of the network's middle block
+    at each level but the last.
     """
 
     latents: Tensor
@@ -36,6 +37,7 @@ class Trajectory:
     solver: str
     model: str
     conditioning: str
+    bottlenecks: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.latents.dim() != 5 or len(self.latents) != len(self.sigmas) or len(self.sigmas) < 2:
@@ -81,6 +83,13 @@ class Trajectory:
         high, low = float(self.sigmas[above]), float(self.sigmas[above + 1])
         return torch.lerp(self.latents[above + 1], self.latents[above], (sigma - low) / (high - low))
 
+    def bottleneck_at(self, sigma: float) -> Tensor | None:
+        """(B, c, h, w): what the middle block gave at the stored level `sigma`; None if that was not kept."""
+        index = self.nearest(sigma)
+        if self.bottlenecks is None or index is None or index == self.steps:
+            return None
+        return self.bottlenecks[index]
+
     def shown_at(self, sigma: float) -> Tensor:
         """(B, C, h, w): the latents that plain DDIM inversion showed the model at noise level `sigma` when it made this
         trajectory: those of the next lower stored level, rescaled to `sigma` ("latent of c, label of t")."""
@@ -108,7 +117,8 @@ class Trajectory:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
-            tensors = {"latents": self.latents.contiguous(), "sigmas": self.sigmas.contiguous()}
+            tensors = {"latents": self.latents, "sigmas": self.sigmas, "bottlenecks": self.bottlenecks}
+            tensors = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
             save_file(tensors, partial, metadata={FORMAT: json.dumps(metadata)})
             os.replace(partial, path)
         finally:
@@ -125,9 +135,9 @@ class Trajectory:
                     raise TrajectoryError(f"{path.name}: not a trajectory saved by Graft")
                 if int(metadata["version"]) > VERSION:
                     raise TrajectoryError(f"{path.name}: written by a newer Graft (format {metadata['version']}); update the pack")
-                trajectory = Trajectory(
-                    file.get_tensor("latents"), file.get_tensor("sigmas"), metadata["solver"], metadata["model"], metadata["conditioning"]
-                )
+                names = metadata["solver"], metadata["model"], metadata["conditioning"]
+                bottlenecks = file.get_tensor("bottlenecks") if "bottlenecks" in file.keys() else None  # noqa: SIM118
+                trajectory = Trajectory(file.get_tensor("latents"), file.get_tensor("sigmas"), *names, bottlenecks)
         except (SafetensorError, OSError, json.JSONDecodeError, KeyError, TypeError) as problem:
             raise TrajectoryError(f"{path.name}: cannot be read as a trajectory ({problem}); save it again") from problem
         if model is not None and trajectory.model != model:

@@ -2,7 +2,19 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import composition, cross_attention, inspection, inversion, latents, miniature, optimization, prompts, sampling, self_attention
+from . import (
+    composition,
+    cross_attention,
+    h_space,
+    inspection,
+    inversion,
+    latents,
+    miniature,
+    optimization,
+    prompts,
+    sampling,
+    self_attention,
+)
 
 
 class GraftExtension(ComfyExtension):
@@ -14,6 +26,7 @@ class GraftExtension(ComfyExtension):
             self_attention,
             cross_attention,
             latents,
+            h_space,
             composition,
             optimization,
             inspection,
