@@ -9,6 +9,7 @@ import comfy.model_management
 import comfy.samplers
 import pytest
 import torch
+from comfy.model_management import load_models_gpu
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_freelunch import FreeU_V2
 from graft.host.asymmetric_sampler import AsymmetricSampler, Intervals
@@ -90,6 +91,7 @@ def bottleneck(model, x: Tensor, sigma: Tensor, conditioning: list) -> Tensor:
 
 def inject_fusion(model, trajectory, omega: float = 0.0, boost: int = 0, gamma: float = GAMMA, start: Tensor | None = None) -> Tensor:
     """Algorithm 2 of the paper in sampler space."""
+    load_models_gpu([model])  # the network may still carry the LoRA that another clone was sampled with
     sigmas, sampling = schedule(model, STEPS), model.model.model_sampling
     edit, boosting = (float(sampling.sigma(torch.tensor(t))) for t in (400, boost))
     x = (noise(0) if start is None else start) * sigmas[0]
