@@ -27,7 +27,7 @@ from .key_value_mask import MaskKeysAndValues, require_covers_latent
 from .layers import Layers
 from .noise_levels import level_at, noise_parts, require_picture_latent, require_timesteps
 from .perceptual import Masks, PerceptualLoss
-from .plan import RUN_KEY, Edit, Hook, RunningEdit, Stream, plan_of
+from .plan import RUN_KEY, Edit, Hook, RunningEdit, RunningOnBothPrompts, Stream, plan_of
 from .run import carry_out
 from .self_attention import ReplaceKeysAndValues
 
@@ -94,18 +94,9 @@ class SourceScore:
         return RunningSourceScore(self.stream, run)
 
 
-class RunningSourceScore(RunningEdit):
-    def __init__(self, stream: Stream, run: Run) -> None:
-        self.stream, self.run = stream, run
-        self.negative = run.negative_of(stream)
-        self.streams = tuple(stream for stream in (stream, self.negative) if stream is not None)
-
+class RunningSourceScore(RunningOnBothPrompts):
     def active_at(self, sigma: float) -> bool:
         return True
-
-    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
-        # At guidance 1 the host leaves out the negative's rows.
-        return self.streams if self.run.plain else (self.stream,)
 
     def denoised(self, x: Tensor, sigma: Tensor, model_options: dict) -> Tensor:
         """(B, C, h, w): the guided prediction for the source `x` at `sigma` (B,), by whatever guidance the latent's rows get."""

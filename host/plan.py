@@ -187,6 +187,20 @@ class RunningEdit:
         return x
 
 
+class RunningOnBothPrompts(RunningEdit):
+    """An edit that looks at a stream under its own prompt, and under the run's negative one where that is run."""
+
+    def __init__(self, stream: Stream, run: Run) -> None:
+        self.stream, self.run, self.negative = stream, run, run.negative_of(stream)
+        self.streams = (stream,) if self.negative is None else (stream, self.negative)
+
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        if not self.active_at(sigma):
+            return ()
+        # At guidance 1 the host leaves out the negative's rows.
+        return self.streams if self.run.plain else (self.stream,)
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything Graft will do in a run on this model, in the order in which the nodes were chained."""

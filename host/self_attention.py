@@ -11,7 +11,7 @@ from torch import Tensor
 from ..attention.masks import token_mask
 from ..attention.self_attention import Attend, Plain, Region, replace_keys_and_values, replace_queries_and_keys
 from .layers import Layer, Layers
-from .plan import Hook, Place, RunningEdit, Stream, Tap
+from .plan import Hook, Place, RunningEdit, RunningOnBothPrompts, Stream, Tap
 from .windows import Window
 
 if TYPE_CHECKING:
@@ -82,22 +82,15 @@ class ReplaceKeysAndValues:
         return (RunningMaskedKeysAndValues if self.masked else RunningReplaceKeysAndValues)(self, run)
 
 
-class RunningReplaceKeysAndValues(RunningEdit):
+class RunningReplaceKeysAndValues(RunningOnBothPrompts):
     tap: ClassVar[Tap] = "hidden"
 
     def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
-        self.edit, self.run = edit, run
-        self.negative = run.negative_of(edit.stream)
-        self.streams = tuple(stream for stream in (edit.stream, self.negative) if stream is not None)
+        super().__init__(edit.stream, run)
+        self.edit = edit
 
     def active_at(self, sigma: float) -> bool:
         return sigma in self.edit.window
-
-    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
-        if sigma not in self.edit.window:
-            return ()
-        # At guidance 1 the host leaves out the negative's rows.
-        return self.streams if self.run.plain else (self.edit.stream,)
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == self.tap and stream in self.streams and layer in self.edit.layers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import load_miniature, show_enlarged
+from . import Model, load_miniature, show_enlarged
 from .freecompose import HARMONISATION, REMOVAL, TEXT, Prompts, decode, encode_picture, keep_look, optimize, prompt
 
 UNNATURALNESS = "Unnaturalness Map (miniature)"
@@ -30,6 +30,15 @@ def _scene(graph: Graph, title: str | None = None, **inputs: str | float | Choic
 def _thing(shape: str, colour: str, x: float, size: float = 0.18, y: float = 0.8) -> dict[str, str | float]:
     """Inputs of the scene's first object: its ground contact and its size, as parts of the picture's side."""
     return {"first_shape": shape, "first_colour": colour, "first_x": x, "first_y": y, "first_size": size}
+
+
+def _prompts(graph: Graph, model: Model, scene: Node) -> Prompts:
+    """The scene's own words, before and after its change."""
+    return Prompts(
+        source=prompt(graph, model, "What it shows", scene["prompt"]),
+        target=prompt(graph, model, "What it should show", scene["ground_truth_prompt"]),
+        negative=prompt(graph, model, "Negative prompt", ""),
+    )
 
 
 def _removal() -> Graph:
@@ -67,11 +76,7 @@ def _removal() -> Graph:
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     with graph.group("2 Remove"):
-        prompts = Prompts(
-            source=prompt(graph, model, "What it shows", scene["prompt"]),
-            target=prompt(graph, model, "What it should show", scene["ground_truth_prompt"]),
-            negative=prompt(graph, model, "Negative prompt", ""),
-        )
+        prompts = _prompts(graph, model, scene)
         latent = encode_picture(graph, model, scene["picture"])
         stage = Choice("removal", mask=mask, iterations=100)
         latent = optimize(graph, model, latent, prompts, stage, keep_look(graph, model), guidance=guidance, **RULE)
@@ -161,11 +166,7 @@ def _text_composition() -> Graph:
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     with graph.group("2 Compose"):
-        prompts = Prompts(
-            source=prompt(graph, model, "What it shows", scene["prompt"]),
-            target=prompt(graph, model, "What it should show", scene["ground_truth_prompt"]),
-            negative=prompt(graph, model, "Negative prompt", ""),
-        )
+        prompts = _prompts(graph, model, scene)
         latent = encode_picture(graph, model, scene["picture"])
         stage = Choice("text composition", iterations=100, source_keys_until=80)
         latent = optimize(graph, model, latent, prompts, stage, guidance=guidance, **RULE)
