@@ -24,6 +24,8 @@ Diffusion's."""
 
 PREDICTIONS = {"epsilon": comfy.model_base.ModelType.EPS, "v_prediction": comfy.model_base.ModelType.V_PREDICTION}
 
+FACES = Path(__file__).resolve().parent.parent / "miniature" / "face_model"
+
 logger = logging.getLogger("graft")
 
 TIMESTEPS = 1000
@@ -69,8 +71,17 @@ def find(name: str) -> Path:
 
 
 def load(name: str):
-    """The ModelPatcher of a folder. Raises `GraftError` by name for what is no unconditional UNet of RGB pixels."""
-    folder = find(name)
+    """The ModelPatcher of a folder in models/diffusers. Raises `GraftError` by name for what is no unconditional UNet of RGB pixels."""
+    return load_folder(find(name), name)
+
+
+def load_faces():
+    """The ModelPatcher of the miniature's faces, 64 x 64 pixels."""
+    return load_folder(FACES, "the miniature's faces")
+
+
+def load_folder(folder: Path, name: str):
+    """The ModelPatcher of a folder with the network's config.json, called `name` in errors."""
     _require_supported(name, _json(folder / "config.json"))
     schedule = _schedule_of(folder)
     config = PixelConfig({"disable_unet_model_creation": True, "in_channels": 3})

@@ -1,11 +1,13 @@
-"""Nodes of the embedded model and its drawn world."""
+"""Nodes of the embedded models and their drawn worlds."""
 
+import numpy as np
 import torch
 from comfy_api.latest import io
 
 from ..host import miniature as model
+from ..host import pixel_diffusion
 from ..host.errors import GraftError
-from ..miniature import drawing, world
+from ..miniature import drawing, faces, world
 
 CHANGES = {
     "none": [],
@@ -174,4 +176,72 @@ def _changed(scene: world.Scene, index: int, change: dict) -> world.Scene:
     raise GraftError(f"change: {change['change']!r} is not one of {', '.join(CHANGES)}")
 
 
-NODES = [LoadMiniature, MiniatureScene]
+class LoadMiniatureFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftLoadMiniatureFaces",
+            display_name="Load Miniature Faces",
+            category="Graft/miniature",
+            description="A small diffusion model of pixels that comes with Graft and paints 64 x 64 portraits: what InjectFusion does, seen in seconds on "
+            "any machine. Unconditional; sample it at cfg 1.",
+            search_aliases=["miniature", "faces", "tiny model", "test model", "UNet2DModel", "InjectFusion"],
+            inputs=[],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The UNet: a diffusers UNet2DModel, ddpm-celebahq-256 in small."),
+                io.Conditioning.Output(display_name="conditioning", tooltip="No prompt, for inputs that need one. Use cfg 1."),
+                io.Vae.Output(display_name="vae", tooltip="Between pictures and the model's pixels; nothing is lost."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(pixel_diffusion.load_faces(), pixel_diffusion.no_prompt(), pixel_diffusion.load_vae())
+
+
+FACE_TOOLTIPS = {
+    "jaw": "Shape of the face.",
+    "nose": "The nose.",
+    "eyes": "The eyes.",
+    "expression": "Mouth and brows.",
+    "glasses": "Whether it wears glasses, and which.",
+    "skin": "Colour of the skin.",
+    "hair": "Colour of the hair.",
+    "makeup": "Colour of lips, lids and cheeks.",
+    "background": "Colour behind it.",
+}
+
+
+class MiniatureFace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftMiniatureFace",
+            display_name="Miniature Face",
+            category="Graft/miniature",
+            description="Draws a portrait such as Load Miniature Faces was trained on, with the attributes you choose.",
+            search_aliases=["miniature", "portrait", "test picture", "synthetic face", "InjectFusion"],
+            inputs=[
+                *(
+                    io.Combo.Input(name, options=list(values), default=values[0], tooltip=FACE_TOOLTIPS[name])
+                    for name, values in faces.ATTRIBUTES.items()
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**31 - 1,
+                    tooltip="Varies pose, length of the hair and shades.",
+                    control_after_generate=False,
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="picture", tooltip="The portrait, 64 x 64.")],
+        )
+
+    @classmethod
+    def execute(cls, seed, **attributes) -> io.NodeOutput:
+        face = faces.Face(**attributes, pose=faces.sample_pose(np.random.default_rng(seed)))
+        return io.NodeOutput(torch.from_numpy(faces.render(face))[None])
+
+
+NODES = [LoadMiniature, MiniatureScene, LoadMiniatureFaces, MiniatureFace]

@@ -1,8 +1,8 @@
-"""Trains the miniature: renders scenes, then the VAE, the judge, and the diffusion model with its text encoder.
+"""Trains the miniature: renders scenes, then the VAE, the judge, and the diffusion model with its text encoder; and the faces.
 
     python tools/train_miniature.py STAGE [STAGE ...] --comfyui PATH --work FOLDER [--steps N]
 
-Stages: scenes, vae, latents, decoder, judge, diffusion, export. Every stage is deterministic by its seed, writes a log
+Stages: scenes, vae, latents, decoder, judge, diffusion, export; faces, face_judge, face_diffusion, face_export. Every stage is deterministic by its seed, writes a log
 beside its checkpoint and goes on from there when started again. Batches are drawn from a generator seeded by the step,
 so that a resumed run sees what an unbroken one would have seen.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pack import load_host, load_pack
 
-STAGES = ("scenes", "vae", "latents", "decoder", "judge", "diffusion", "export")
+STAGES = ("scenes", "vae", "latents", "decoder", "judge", "diffusion", "export", "faces", "face_judge", "face_diffusion", "face_export")
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _run(stage: str, arguments: argparse.Namespace) -> None:
-    from training import autoencoder, diffusion, export, judging, pictures
+    from training import autoencoder, diffusion, export, faces, judging, pictures
 
     steps = {"steps": arguments.steps} if arguments.steps else {}
     match stage:
@@ -54,6 +54,14 @@ def _run(stage: str, arguments: argparse.Namespace) -> None:
             diffusion.diffusion(arguments.work, **steps)
         case "export":
             export.export(arguments.work)
+        case "faces":
+            faces.faces(arguments.work)
+        case "face_judge":
+            faces.judge(arguments.work, **steps)
+        case "face_diffusion":
+            faces.diffusion(arguments.work, **steps)
+        case "face_export":
+            faces.export(arguments.work)
 
 
 if __name__ == "__main__":
