@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -36,6 +37,8 @@ class BackgroundPreservation:
     def begin(self, run: Run) -> RunningEdit:
         run.require_fits(self.main, "main")
         run.require_batch("region", self.region)
+        kept = [after for before, after in pairwise(run.sigmas.tolist()) if before in self.window]
+        run.require_reaches(self.main, "main", kept)
         return RunningBackgroundPreservation(self, run)
 
 

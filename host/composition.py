@@ -9,6 +9,7 @@ from ..attention.masks import token_mask
 from ..composition.noise import compose_noise
 from ..inversion.trajectory import SAME_LEVEL, Trajectory
 from .errors import GraftError
+from .fingerprints import require_made_with
 from .pictures import for_vae
 from .sampling import require_added_noise, require_channels
 
@@ -24,7 +25,9 @@ def composed_start(model, main: Trajectory, reference: Trajectory | None, object
     """
     require_added_noise(model)
     require_channels(model, main.clean, "main", "use the model it was made with")
+    require_made_with(model, main, "main")
     if reference is not None:
+        require_made_with(model, reference, "reference")
         _require_alike(main, reference)
     size = main.latents.shape[-2:]
     object, region = (_cells(name, mask, size, main.batch) for name, mask in (("object_mask", object_mask), ("region", region)))

@@ -119,13 +119,8 @@ class Run:
     def _check_stream(self, stream: Stream, sigmas: Tensor) -> None:
         trajectory, name = stream.trajectory, stream.name
         self.require_fits(trajectory, name)
-        highest = float(trajectory.sigmas[0])
         needed = [sigma for sigma in sigmas[:-1].tolist() if any(stream in edit.streams_at(sigma) for edit in self.edits)]
-        if needed and needed[0] > ABOVE * highest:
-            raise GraftError(
-                f"sigmas: the {name} is needed at noise level {needed[0]:.4g}, its trajectory starts at {highest:.4g}; "
-                "use the same schedule for both, or Start From Trajectory"
-            )
+        self.require_reaches(trajectory, name, needed)
         if stream not in self._negatives and trajectory.conditioning != conditioning_fingerprint(stream.conditioning):
             self.note(f"{stream.prompt_name} is not the prompt the {name} was made with; the {name} is replayed under another prompt")
 
@@ -169,6 +164,16 @@ class Run:
         if trajectory.batch not in (1, self.shape[0]):
             raise GraftError(
                 f"{name}: it holds {trajectory.batch} pictures, the sampled batch {self.shape[0]}; they must agree, or the {name} hold one"
+            )
+
+    def require_reaches(self, trajectory: Trajectory, name: str, levels: list[float]) -> None:
+        """Raises `GraftError` if a trajectory, which came through the input `name`, starts far below the highest of the noise levels
+        at which it is needed."""
+        highest = float(trajectory.sigmas[0])
+        if levels and max(levels) > ABOVE * highest:
+            raise GraftError(
+                f"sigmas: the {name} is needed at noise level {max(levels):.4g}, its trajectory starts at {highest:.4g}; "
+                "use the same schedule for both, or Start From Trajectory"
             )
 
     def negative_of(self, stream: Stream) -> Stream | None:

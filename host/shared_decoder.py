@@ -142,12 +142,12 @@ def _decoded_twice(call: Call, twins: Twins, bottleneck: Callable[[Tensor], Tens
     twinned = base.rows([plain.index(chunk) for chunk in twins.values()])
     halfway = Halfway(twinned, call.size, bottleneck, keep_copies=OUTPUT in call.options.get("patches", {}))
     output = base.patched(MIDDLE, halfway.at_the_middle).patched(OUTPUT, halfway.at_an_output_block, first=True).output()
-    edited = _decoded(call.executor.class_obj, halfway, call.options_of(list(twins)))
+    edited = decoded(call.executor.class_obj, halfway, call.options_of(list(twins)))
     chunks = dict(zip([*plain, *twins], [*output.split(call.size), *edited.split(call.size)], strict=True))
     return torch.cat([chunks[chunk] for chunk in sorted(chunks)])
 
 
-def _decoded(network: UNetModel | PixelUNet, halfway: Halfway, options: dict) -> Tensor:
+def decoded(network: UNetModel | PixelUNet, halfway: Halfway, options: dict) -> Tensor:
     """The decoder's output from the edited h, with the patches of every output block. Skips have their ControlNet's part
     already."""
     rows, data, h = halfway.twinned, halfway.data, halfway.edited

@@ -26,6 +26,7 @@ EXPERIMENTS = (
     "removal",
     "harmonisation",
     "unnaturalness",
+    "injectfusion",
 )
 COMMAND = "python quickstart.py evaluate"
 

@@ -206,6 +206,18 @@ def test_what_does_not_fit_is_refused_by_the_inputs_name_before_the_first_call(s
     assert not calls
 
 
+def test_a_run_that_starts_far_above_the_main_trajectory_is_refused_before_the_first_call(sd1):
+    whole = picture(sd1)
+    lower = Trajectory(**{**vars(whole), "latents": whole.latents[2:], "sigmas": whole.sigmas[2:]})
+    spied, calls = watched(edited(sd1, lower))
+    first = float(whole.sigmas[1])
+    with pytest.raises(
+        GraftError, match=rf"^sigmas: the main is needed at noise level {first:.4g}, its trajectory starts at {lower.sigmas[0]:.4g}"
+    ):
+        ours(spied, whole)
+    assert not calls
+
+
 # Once and again
 
 

@@ -9,7 +9,7 @@ from graft.host.sampling import NO_NOISE
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.composition import ComposeNoise
 from graft.nodes.inversion import StartFromTrajectory
-from tiny_models import prompt, random_trajectory, sample, watched
+from tiny_models import make_model, prompt, random_trajectory, sample, watched
 
 PROMPT = prompt(1)
 CROSS, SAME = "cross-domain", "same-domain"
@@ -126,6 +126,14 @@ def test_trajectories_that_do_not_fit_are_refused_with_both_values(sd1):
     wide = altered(main, latents=torch.zeros(6, 1, 16, 16, 16))
     with pytest.raises(GraftError, match=r"^main: its latents have 16 channels, this model's have 4"):
         run(sd1, wide, reference)
+
+
+@pytest.mark.parametrize("name", ["main", "reference"])
+def test_a_trajectory_of_another_model_is_refused(sd1, name):
+    main, reference = trajectories(sd1)
+    foreign, *_ = trajectories(make_model("sd1", seed=1))
+    with pytest.raises(GraftError, match=rf"^{name}: it was made with another model or other LoRAs"):
+        run(sd1, **{"main": main, "reference": reference, name: foreign})
 
 
 def test_masks_that_do_not_fit_are_refused_with_both_values(sd1):

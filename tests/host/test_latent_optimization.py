@@ -427,6 +427,16 @@ def test_a_flow_model_has_prompts_and_harmonisation_but_no_editors():
             node(model, stage, perceptual=latent_loss())
 
 
+def test_harmonisation_that_counts_nothing_outside_changes_the_masked_cells_alone(sd1):
+    alone = {**HARMONISATION, "background_weight": 0.0, "foreground_weight": 0.0}
+    masked = adaptive_avg_pool2d(BOX[:, None], 16)[0, 0] > 0
+    for outside, elsewhere in ((0.0, False), (1.0, True)):
+        result = node(sd1, {**alone, "outside_weight": outside}, optimizer="SGD", learning_rate=0.1)
+        changed = ((result - picture()).abs() > 1e-5).any(dim=1)[0]
+        assert changed[masked].all()
+        assert changed[~masked].any() == elsewhere
+
+
 def test_the_latent_given_is_left_as_it_was_and_its_other_parts_stay(sd1):
     latent = {"samples": picture(), "batch_index": [3]}
     given = latent["samples"].clone()

@@ -34,6 +34,8 @@ class Terms:
     """Delta Denoising Score's gradient."""
     keys: bool = False
     """The mask of keys and values, and the lower weight outside it."""
+    inside: bool = False
+    """The lower weight outside the mask alone."""
     perceptual: bool = False
 
 
@@ -55,7 +57,7 @@ class Task:
     source_prompts: Sequence[str]
     target_prompts: Sequence[str]
     mask: Tensor
-    """(B, H, W): the object."""
+    """(B, H, W): the object, or whatever else shall change."""
     background_weight: float = 0.0
     foreground_weight: float = 0.0
 
@@ -85,8 +87,9 @@ def optimised(laboratory: Laboratory, task: Task, method: Method) -> Tensor:
 def with_score(laboratory: Laboratory, model, task: Task, latent: Tensor, terms: Terms, settings: Optimization, seed: int) -> Tensor:
     """Latents (B, C, h, w) from `latent`, which shows the task's pictures, by `model`, which may carry edits and wrappers."""
     editors, losses = [], []
-    if terms.keys:
+    if terms.keys or terms.inside:
         settings = replace(settings, mask=task.mask)
+    if terms.keys:
         editors = [MaskedKeys(task.mask, fine_decoder_layers(require_unet(model)), MASK_START, MASK_THRESHOLD, "area")]
     if terms.perceptual:
         losses = [(PerceptualLoss("vae", laboratory.vae), task.kept)]
