@@ -1,5 +1,7 @@
 """Graft: training-free image composition and editing for ComfyUI."""
 
+WEB_DIRECTORY = "./web"  # ComfyUI serves the help pages in web/docs from there
+
 
 async def comfy_entrypoint():
     """ComfyUI's entry point; the host is imported here and not before."""
@@ -8,4 +10,4 @@ async def comfy_entrypoint():
     return GraftExtension()
 
 
-__all__ = ["comfy_entrypoint"]
+__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]

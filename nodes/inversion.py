@@ -163,6 +163,7 @@ class SaveTrajectory(io.ComfyNode):
             display_name="Save Trajectory",
             category=CATEGORY,
             description="Writes a trajectory to a file in output/trajectories, so that a picture need not be inverted again.",
+            search_aliases=["save inversion", "export trajectory", "keep inversion", "safetensors"],
             inputs=[
                 TrajectoryType.Input("trajectory", tooltip="The trajectory to keep."),
                 io.String.Input(
@@ -189,6 +190,7 @@ class LoadTrajectory(io.ComfyNode):
             display_name="Load Trajectory",
             category=CATEGORY,
             description="Reads a trajectory written by Save Trajectory. It must have been made with the same model and LoRAs.",
+            search_aliases=["load inversion", "import trajectory", "safetensors"],
             inputs=[
                 io.Model.Input("model", tooltip="The model the trajectory was made with."),
                 io.Combo.Input("file", options=trajectory_files.names(), tooltip="A file in output/trajectories, or in the input folder."),
@@ -219,6 +221,7 @@ class ShowTrajectory(io.ComfyNode):
             display_name="Show Trajectory",
             category=CATEGORY,
             description="Decodes a trajectory at evenly spaced stages, from noise to picture.",
+            search_aliases=["preview trajectory", "preview inversion", "noise levels", "denoising steps"],
             inputs=[
                 io.Model.Input("model", tooltip="The model the trajectory was made with."),
                 io.Vae.Input("vae", tooltip="The model's VAE."),

@@ -60,6 +60,18 @@ def _background() -> io.Float.Input:
     )
 
 
+def _outside(default: float) -> io.Float.Input:
+    return io.Float.Input(
+        "outside_weight",
+        default=default,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        tooltip="How much the prompts count outside the mask. Adam minds it only beside a perceptual loss, and at 0.",
+        advanced=True,
+    )
+
+
 def _source_keys() -> io.Int.Input:
     return io.Int.Input(
         "source_keys_until",
@@ -77,15 +89,7 @@ def _stages() -> list[io.DynamicCombo.Option]:
         *_pace(150),
         io.Mask.Input("mask", tooltip="The object to remove, with its shadow if that shall go too."),
         _background(),
-        io.Float.Input(
-            "outside_weight",
-            default=0.2,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="How much the prompts count outside the mask. Adam minds it only beside a perceptual loss.",
-            advanced=True,
-        ),
+        _outside(0.2),
         io.Int.Input(
             "mask_start", default=4, min=0, max=5000, tooltip="From this iteration on nothing under the mask is seen.", advanced=True
         ),
@@ -93,9 +97,10 @@ def _stages() -> list[io.DynamicCombo.Option]:
     ]
     harmonisation = [
         *_pace(200),
-        io.Mask.Input("mask", tooltip="The pasted object."),
+        io.Mask.Input("mask", tooltip="The pasted object; or, with outside_weight 0, whatever shall change."),
         _background(),
         _weight("foreground_weight", 0.1, "How much the object shall look as it did. Above 0 it needs a perceptual loss."),
+        _outside(1.0),
     ]
     stages = {
         REMOVAL: removal,
@@ -211,7 +216,7 @@ class OptimizeLatent(io.ComfyNode):
             timesteps=(stage["lowest_timestep"], stage["highest_timestep"]),
             polish=stage["polish_iterations"],
             scale=prompt_weight,
-            mask=mask if stage["stage"] == REMOVAL else None,
+            mask=mask,
             outside=stage.get("outside_weight", 1.0),
             plateau=plateau,
         )

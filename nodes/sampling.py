@@ -15,7 +15,7 @@ class GraftSamplerNode(io.ComfyNode):
             display_name="Graft Sampler",
             category="Graft/sampling",
             description="A deterministic sampler that runs the solvers of Invert Image in the other direction, so that an inverted picture is "
-            "retraced step by step.",
+            "retraced step by step. Nodes that change the latent between steps need it.",
             search_aliases=["ddim", "dpm++ 2m", "dpm-solver++", "deterministic sampler"],
             inputs=[
                 io.Combo.Input(

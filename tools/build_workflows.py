@@ -1,6 +1,6 @@
-"""Build the shipped workflows from their descriptions, or check that they are up to date.
+"""Build the shipped workflows and blueprints from their descriptions, or check that they are up to date.
 
-    python tools/build_workflows.py                 write workflows/*.json
+    python tools/build_workflows.py                 write workflows/*.json and subgraphs/*.json
     python tools/build_workflows.py --check         fail if a file differs from its description or from the live schema
     python tools/build_workflows.py --thumbnails    run what the embedded model can run, and write workflows/*.jpg
 
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import host_source
-import workflow_descriptions
+import workflow_descriptions.blueprints
 from demo_report import natural_order
 from demo_workflows import Workflow, files_needed
 from graph import Graph, ObjectInfo, check, to_prompt, to_workflow
@@ -31,6 +31,7 @@ from PIL import Image
 from quickstart_error import QuickstartError, reporting
 
 FOLDER = PACK / "workflows"
+BLUEPRINTS = PACK / "subgraphs"
 THUMBNAIL_WIDTH = 512
 GAP = 4  # pixels between the pictures of a thumbnail
 
@@ -40,11 +41,20 @@ def descriptions() -> list[Graph]:
     modules = [
         importlib.import_module(f"workflow_descriptions.{module.name}") for module in pkgutil.iter_modules(workflow_descriptions.__path__)
     ]
-    graphs = [graph for module in modules for graph in module.graphs()]
+    graphs = [graph for module in modules if hasattr(module, "graphs") for graph in module.graphs()]
     titles = [graph.title for graph in graphs]
     for title in titles:
         if titles.count(title) > 1:
             raise ValueError(f"Two workflows have the title {title!r}.")
+    return graphs
+
+
+def blueprints() -> list[Graph]:
+    """Every described blueprint, as the editor keeps them: a workflow of nothing but the one subgraph."""
+    graphs = []
+    for subgraph in workflow_descriptions.blueprints.blueprints():
+        graphs.append(Graph(subgraph.title, subgraph.description))
+        graphs[-1].add(subgraph)
     return graphs
 
 
@@ -69,7 +79,7 @@ def complaints(graphs: Sequence[Graph], object_info: ObjectInfo, folder: Path = 
     for path in sorted(folder.glob("*.json")):
         if path.stem not in {graph.title for graph in graphs}:
             found.append(f"{path.name}: it has no description.")
-        found += [f"{path.name}: {complaint}" for complaint in check(json.loads(path.read_text(encoding="utf-8")), object_info)]
+        found += [f"{path.name}: {complaint}" for complaint in check(_to_check(path), object_info)]
     for graph in graphs:
         path = folder / f"{graph.title}.json"
         if not path.is_file():
@@ -77,6 +87,12 @@ def complaints(graphs: Sequence[Graph], object_info: ObjectInfo, folder: Path = 
         elif path.read_text(encoding="utf-8") != as_text(to_workflow(graph, object_info)):
             found.append(f"{path.name}: it differs from its description; run tools/build_workflows.py.")
     return found
+
+
+def _to_check(path: Path) -> dict:
+    """A workflow; of a blueprint only what is in it, as its own node waits for links."""
+    workflow = json.loads(path.read_text(encoding="utf-8"))
+    return {**workflow, "nodes": []} if path.parent == BLUEPRINTS else workflow
 
 
 def without_thumbnail(folder: Path = FOLDER) -> list[str]:
@@ -157,10 +173,14 @@ def main() -> int:
     graphs = descriptions()
     with client_of(options) as client:
         object_info = client.object_info()
-        written = [] if options.check else write(graphs, object_info)
+        written = [] if options.check else [*write(graphs, object_info), *write(blueprints(), object_info, BLUEPRINTS)]
         if options.thumbnails:
             written += write_thumbnails(graphs, client)
-        found = complaints(graphs, object_info) + (without_thumbnail() if options.check else [])
+        found = (
+            complaints(graphs, object_info)
+            + complaints(blueprints(), object_info, BLUEPRINTS)
+            + (without_thumbnail() if options.check else [])
+        )
     for path in written:
         print(path.relative_to(PACK))
     for complaint in found:

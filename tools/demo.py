@@ -79,7 +79,9 @@ def run_one(server: HostServer, workflow: Workflow, object_info: dict[str, dict]
     except (PromptFailed, ValueError, KeyError) as error:
         return WorkflowReport(workflow.name, "failed", workflow.description, reason=f"{type(error).__name__}: {error}")
     metrics, texts = _texts(prompt, result)
+    drawing = output / workflow.name / "graph.svg"
     pictures = _save_pictures(server, prompt, result, output, workflow.name)
+    drawing.write_text(graph.to_svg(workflow.graph, object_info), encoding="utf-8")
     closeness = demo_metrics.against_truth({picture.title: output / picture.file for picture in pictures})
     if closeness:
         metrics["PSNR against the ground truth (dB)"] = closeness
@@ -92,6 +94,7 @@ def run_one(server: HostServer, workflow: Workflow, object_info: dict[str, dict]
         pictures=pictures,
         metrics=metrics,
         texts=texts,
+        graph=drawing.relative_to(output).as_posix(),
     )
 
 

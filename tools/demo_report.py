@@ -20,6 +20,9 @@ PAGE = """<!doctype html>
   .pictures { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0 } figcaption { font-size: 0.85rem; color: #555 }
   img { width: 12rem; image-rendering: pixelated; border-radius: 4px; background: #ddd }
   table { border-collapse: collapse; font-size: 0.85rem; margin-top: 1rem } td { border: 1px solid #ccc; padding: 0.1rem 0.6rem }
+  .compare { --cut: 50% } .compare div { position: relative } .compare img { width: 24rem; display: block } .compare input { width: 24rem }
+  .compare .after { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--cut)) }
+  details { margin-top: 1rem } details img { width: 100%; image-rendering: auto; background: #222 }
   .failed { color: #b00020; white-space: pre-wrap } .skipped { color: #777 }
 </style>
 <h1>Graft: what its workflows do</h1>
@@ -27,6 +30,9 @@ PAGE = """<!doctype html>
 $sections
 </html>
 """
+
+BEFORE, AFTER = ("input", "pasted", "naive paste"), ("result", "map")
+"""How the titles end of pictures that are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class WorkflowReport:
-    """What became of one workflow. seconds: wall time; node_seconds, metrics and texts are keyed by node title."""
+    """What became of one workflow. seconds: wall time; node_seconds, metrics and texts are keyed by node title; graph: the path of its
+    drawing, relative to the report."""
 
     name: str
     status: Literal["passed", "failed", "skipped"]
@@ -50,6 +57,7 @@ class WorkflowReport:
     pictures: tuple[Picture, ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    graph: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,9 +84,12 @@ class Report:
 
     def _page(self) -> str:
         summary = f"Graft {self.graft} in ComfyUI {self.comfyui} on {self.device}. All numbers are in report.json."
-        sections = [_section(workflow) for workflow in self.workflows]
+        skipped = [workflow for workflow in self.workflows if workflow.status == "skipped"]
+        sections = [_section(workflow) for workflow in self.workflows if workflow not in skipped]
         if self.measurements:
             sections.append(f"<section><h2>Measurements</h2>{_table(self.measurements)}</section>")
+        if skipped:
+            sections.append(_not_run(skipped))
         return PAGE.replace("$summary", html.escape(summary)).replace("$sections", "\n".join(sections))
 
 
@@ -94,8 +105,6 @@ def file_stem(title: str) -> str:
 
 def _section(workflow: WorkflowReport) -> str:
     name = html.escape(workflow.name.replace("_", " "))
-    if workflow.status == "skipped":
-        return f'<section class="skipped"><h2>{name}</h2><p>{html.escape(workflow.reason)}</p></section>'
     about = f'<p class="about">{html.escape(workflow.description)}</p>' if workflow.description else ""
     failure = f'<p class="failed">{html.escape(workflow.reason)}</p>' if workflow.status == "failed" else ""
     pictures = "".join(
@@ -103,7 +112,30 @@ def _section(workflow: WorkflowReport) -> str:
         for picture in workflow.pictures
     )
     rows = {"seconds": round(workflow.seconds, 2), **workflow.metrics, **workflow.texts}
-    return f'<section><h2>{name}</h2>{about}{failure}<div class="pictures">{pictures}</div>{_table(rows)}</section>'
+    content = f'{_comparison(workflow.pictures)}<div class="pictures">{pictures}</div>{_table(rows)}{_drawing(workflow.graph)}'
+    return f"<section><h2>{name}</h2>{about}{failure}{content}</section>"
+
+
+def _not_run(workflows: list[WorkflowReport]) -> str:
+    lines = "".join(f"<li>{html.escape(workflow.name)}: {html.escape(workflow.reason)}</li>" for workflow in workflows)
+    return f'<section class="skipped"><h2>Not run</h2><ul>{lines}</ul></section>'
+
+
+def _comparison(pictures: tuple[Picture, ...]) -> str:
+    """What went in and what came out under a slider; nothing for a workflow that has not one of each."""
+    before, after = (next((p for p in pictures if p.title.endswith(words)), None) for words in (BEFORE, AFTER))
+    if before is None or after is None:
+        return ""
+    label = html.escape(f"{before.title}, {after.title}")
+    return (
+        f'<figure class="compare"><div><img src="{html.escape(before.file)}" alt=""><img class="after" src="{html.escape(after.file)}" alt=""></div>'
+        f"""<input type="range" value="50" aria-label="{label}" oninput="this.parentNode.style.setProperty('--cut', this.value + '%')">"""
+        f"<figcaption>{label}</figcaption></figure>"
+    )
+
+
+def _drawing(file: str) -> str:
+    return f'<details><summary>Graph</summary><img src="{html.escape(file)}" alt="" loading="lazy"></details>' if file else ""
 
 
 def _table(values: dict[str, Any]) -> str:

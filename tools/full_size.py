@@ -41,10 +41,12 @@ LONGEST_RUN = 4 * 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Settings:
-    """What every workflow runs with: names of files on the server, side of the picture in pixels, steps of every schedule."""
+    """What every workflow runs with: names of files on the server, side of the picture in pixels, steps of every schedule and
+    iterations of every optimisation."""
 
     checkpoint: str
     picture: str
+    adapter: str
     side: int
     steps: int
 
@@ -70,12 +72,14 @@ def main() -> None:
         if not checkpoint.exists():
             print(f"Writing {checkpoint} ...", file=sys.stderr, flush=True)
             random_checkpoint.write(checkpoint, options.kind)
+        adapter = Path(folder) / "random_adapter.safetensors"
+        random_checkpoint.write(adapter, random_checkpoint.ADAPTER)
         runs = []
         for name in options.workflows:
             print(f"Running {name} ...", file=sys.stderr, flush=True)
             # Each in a server of its own: time and memory are then its own too.
             with running_server(ServerOptions(options.comfyui, device=options.device)) as server:
-                runs.append(run(server, workflows[name], checkpoint, options.side, options.steps, options.output))
+                runs.append(run(server, workflows[name], checkpoint, adapter, options.side, options.steps, options.output))
         report = {
             "comfyui": host_folder.version(options.comfyui),
             "checkpoint_mib": checkpoint.stat().st_size // 2**20,
@@ -86,13 +90,14 @@ def main() -> None:
     print(json.dumps(report, indent=2))
 
 
-def run(server: HostServer, workflow: Workflow, checkpoint: Path, side: int, steps: int, output: Path) -> dict[str, Any]:
+def run(server: HostServer, workflow: Workflow, checkpoint: Path, adapter: Path, side: int, steps: int, output: Path) -> dict[str, Any]:
     """Run a workflow to its end and check its pictures, which are left below `output`. QuickstartError says what went wrong."""
-    place(checkpoint, server.base_directory / "models" / "checkpoints")
+    for file, folder in ((checkpoint, "checkpoints"), (adapter, "controlnet")):
+        place(file, server.base_directory / "models" / folder)
     picture = server.client.upload_image(drawing(PICTURE_SIDE), "full_size.png").filename
     try:
         prompt = to_prompt(workflow.graph, server.client.object_info())
-        prompt = at_full_size(prompt, Settings(checkpoint.name, picture, side, steps))
+        prompt = at_full_size(prompt, Settings(checkpoint.name, picture, adapter.name, side, steps))
         result = server.client.run(prompt, seconds=LONGEST_RUN)
         pictures = checked_pictures(server, result, side, output / workflow.name)
     except (PromptFailed, ValueError) as error:
@@ -111,20 +116,23 @@ def run(server: HostServer, workflow: Workflow, checkpoint: Path, side: int, ste
 
 
 def at_full_size(prompt: Prompt, settings: Settings) -> Prompt:
-    """The prompt with this checkpoint, this picture in every Load Image, this size and these steps; links stay as they are.
+    """The prompt with these files, this picture in every Load Image, this size and these steps; links stay as they are.
 
     ValueError if the workflow loads no checkpoint, for then it has no full size.
     """
     square = {"width": settings.side, "height": settings.side}
     constants = {
         "CheckpointLoaderSimple": {"ckpt_name": settings.checkpoint},
+        "ControlNetLoader": {"control_net_name": settings.adapter},
         "LoadImage": {"image": settings.picture},
         "ImageScale": square,
-        "ResizeImageMaskNode": {f"resize_type.{name}": value for name, value in square.items()},
+        "ResizeImageMaskNode": {f"resize_type.{name}": settings.side for name in ("width", "height", "longer_size")},
         "EmptyLatentImage": square,
         "BasicScheduler": {"steps": settings.steps},
         "GraftUniformTimeScheduler": {"steps": settings.steps},
         "KSampler": {"steps": settings.steps},
+        "GraftOptimizeLatent": {"stage.iterations": settings.steps},
+        "GraftUnnaturalnessMap": {"draws": settings.steps},
     }
     if not any(node["class_type"] == "CheckpointLoaderSimple" for node in prompt.values()):
         raise ValueError("The workflow loads no checkpoint.")
@@ -150,7 +158,8 @@ def drawing(side: int) -> bytes:
 
 
 def place(file: Path, folder: Path) -> None:
-    """Make a large file appear in a folder: by a link, where that is not allowed by a copy."""
+    """Make a large file appear in a folder, which is made if need be: by a link, where that is not allowed by a copy."""
+    folder.mkdir(parents=True, exist_ok=True)
     for way in (os.symlink, os.link, shutil.copyfile):
         with contextlib.suppress(OSError):
             way(file.absolute(), folder / file.name)

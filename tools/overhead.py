@@ -123,7 +123,65 @@ def freecompose(laboratory, batch: int):
     return [], sample, gradients
 
 
-METHODS = {"free_prompt_editing": free_prompt_editing, "specref": specref, "tf_icon": tf_icon, "freecompose": freecompose}
+def injectfusion(laboratory, batch: int):
+    """InjectFusion of recorded content under guidance, without calibration: its edited rows cost a decoder each."""
+    import comfy.samplers
+    import torch
+    from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
+    from evaluation.laboratory import UNSEEN
+    from graft.host.asymmetric_sampler import AsymmetricSampler, Intervals
+    from graft.host.h_space import MixHSpace
+    from graft.host.plan import Stream
+    from graft.host.sampling import GraftSampler, record
+
+    positive, negative = laboratory.conditioning(["a photo of a red ball on grass"]), laboratory.conditioning([""])
+    latent = torch.zeros_like(laboratory.encode(torch.zeros(batch, 64, 64, 3)))
+    sigmas = laboratory.sigmas(50)
+
+    def guided(model):
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, negative)
+        guider.set_cfg(9.0)
+        return guider
+
+    noise = Noise_RandomNoise(UNSEEN)
+    _, content = record(guided(laboratory.model), noise, {"samples": latent}, GraftSampler("ddim"), sigmas, bottlenecks=True)
+    sampler, start = AsymmetricSampler(Intervals(), omega=0.0), noise.generate_noise({"samples": latent})
+
+    def sample(model):
+        return guided(model).sample(start, latent, sampler, sigmas, disable_pbar=True, seed=0)
+
+    sampling = laboratory.model.get_model_object("model_sampling")
+    injections = int(sampler.intervals.injected(sampling, sigmas).sum())
+    return [MixHSpace(Stream(content, positive, name="content"), 0.6)], sample, _decoders(laboratory, latent, injections)
+
+
+def _decoders(laboratory, latent, times: int):
+    """The network's decoder alone, `times` times over rows like `latent`."""
+    import torch
+    from graft.host.shared_decoder import MIDDLE, OUTPUT, Halfway, decoded
+
+    network, device = laboratory.model.model.diffusion_model, laboratory.model.load_device
+    rows = torch.arange(len(latent), device=device)
+    halfway = Halfway(rows, len(latent), lambda h: h, keep_copies=False)
+    patches = {MIDDLE: [halfway.at_the_middle], OUTPUT: [halfway.at_an_output_block]}
+    context = laboratory.conditioning([""])[0][0].to(device).expand(len(latent), -1, -1)
+    network(latent.to(device), torch.full((len(latent),), 500.0, device=device), context=context, transformer_options={"patches": patches})
+
+    def run() -> None:
+        for _ in range(times):
+            decoded(network, halfway, {})
+
+    return run
+
+
+METHODS = {
+    "free_prompt_editing": free_prompt_editing,
+    "specref": specref,
+    "tf_icon": tf_icon,
+    "freecompose": freecompose,
+    "injectfusion": injectfusion,
+}
 """Each gives its edits, what samples with a model that carries them, and what else has to be computed, if anything."""
 
 
@@ -158,21 +216,22 @@ def overhead(laboratory, repeats: int, edits: list, sample, beside=None) -> dict
     calls of the edited run, one by one, with their numbers of rows and nothing around them; `beside` is what the run has to
     compute in addition, alone too."""
     import torch
-    from comfy.patcher_extension import WrappersMP
     from graft.host.plan import Plan
     from graft.host.run import carry_out
 
-    model = carry_out(laboratory.model, Plan(tuple(edits)))
-    watched, calls = model.clone(), []
+    model, network, device = (
+        carry_out(laboratory.model, Plan(tuple(edits))),
+        laboratory.model.model.diffusion_model,
+        laboratory.model.load_device,
+    )
+    calls, decoders = [], []
+    # Of rows whose bottleneck is edited only the decoder is computed.
+    counted = ((network.input_blocks[0][0], calls), (network.output_blocks[0][0], decoders))
+    hooks = [part.register_forward_pre_hook(lambda _, inputs, rows=rows: rows.append(len(inputs[0]))) for part, rows in counted]
+    sampled = sample(model)
+    for hook in hooks:
+        hook.remove()
 
-    def count(executor, x, *args, **kwargs):
-        calls.append(len(x))
-        return executor(x, *args, **kwargs)
-
-    watched.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "overhead", count)
-    sampled = sample(watched)
-
-    network, device = laboratory.model.model.diffusion_model, laboratory.model.load_device
     most = max(calls)
     latents = torch.randn(most, *sampled.shape[1:], device=device)
     timesteps = torch.full((most,), 500.0, device=device)
@@ -197,6 +256,7 @@ def overhead(laboratory, repeats: int, edits: list, sample, beside=None) -> dict
         "device": str(device),
         "batch": len(sampled),
         "rows": sum(calls),
+        "decoder_rows": sum(decoders),
         "repeats": repeats,
     }
 

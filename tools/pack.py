@@ -5,10 +5,13 @@ The pack's root never goes on `sys.path`: top-level names such as `nodes` and `t
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,3 +36,13 @@ def load_host(comfyui: Path | str | None = None, cpu: bool = False) -> None:
 
     args.cpu = cpu or not torch.cuda.is_available()
     args.use_pytorch_cross_attention = True
+
+
+def object_info() -> dict[str, Any]:
+    """The schema of every node of the pack by its id, as the editor gets it. ComfyUI must be on `sys.path`."""
+
+    async def nodes() -> list:
+        return await (await load_pack().comfy_entrypoint()).get_node_list()
+
+    with ThreadPoolExecutor(1) as apart:  # from an event loop that runs in this thread, such as a browser's
+        return {node.GET_SCHEMA().node_id: node.GET_NODE_INFO_V1() for node in apart.submit(asyncio.run, nodes()).result()}

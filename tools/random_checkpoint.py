@@ -1,9 +1,9 @@
-"""Writes a checkpoint of full size with random weights: the shapes of Stable Diffusion, none of its knowledge.
+"""Writes a checkpoint of full size with random weights: the shapes of Stable Diffusion, or of an adapter to it, none of its knowledge.
 
     python tools/random_checkpoint.py --comfyui PATH --kind sd15 FILE
 
 For running workflows at full size where no checkpoint may be downloaded. The file has the original single-file layout in float16
-(sd15: 2.0 GiB, sd21: 2.4 GiB, sdxl: 6.5 GiB), so ComfyUI's own loader reads it. The same kind and seed make the same file.
+(sd15: 2.0 GiB, sd21: 2.4 GiB, sdxl: 6.5 GiB, t2i_adapter: 0.1 GiB), so ComfyUI's own loader reads it. The same kind and seed make the same file.
 """
 
 from __future__ import annotations
@@ -68,11 +68,14 @@ KINDS = {
     "sdxl": Kind("SDXL", {**UNET, **THREE_LEVELS, "context_dim": 2048, "use_linear_in_transformer": True}),
 }
 
+ADAPTER = "t2i_adapter"
+"""The kind of file that holds a T2I-Adapter for SD1.x, for one channel of sketch."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--comfyui", type=Path, required=True)
-    parser.add_argument("--kind", choices=sorted(KINDS), default="sd15")
+    parser.add_argument("--kind", choices=[*sorted(KINDS), ADAPTER], default="sd15")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("file", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -82,7 +85,7 @@ def main() -> None:
 
 
 def write(file: Path, kind: str, seed: int = 0) -> None:
-    """Write a random checkpoint of a kind of `KINDS`. ComfyUI must be loaded. QuickstartError if the file cannot be written.
+    """Write a random checkpoint of a kind of `KINDS`, or the `ADAPTER`. ComfyUI must be loaded. QuickstartError if the file cannot be written.
 
     One tensor is in memory at a time, and `file` appears when it is complete.
     """
@@ -114,7 +117,11 @@ def layout(kind: str) -> dict[str, torch.Tensor]:
     import comfy.supported_models
     import torch
     from comfy.ldm.models.autoencoder import AutoencoderKL
+    from comfy.t2i_adapter.adapter import Adapter
 
+    if kind == ADAPTER:
+        with torch.device("meta"):
+            return Adapter(cin=64, nums_rb=2, ksize=1, sk=True, use_conv=False, xl=False).half().state_dict()
     config = getattr(comfy.supported_models, KINDS[kind].config)(KINDS[kind].unet)
     config.set_inference_dtype(torch.float16, None)
     model = config.get_model({}, device="meta")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +32,41 @@ def server(comfyui: Path):
 
     with running_server(ServerOptions(comfyui)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def object_info(server) -> dict:
+    """The server's reply about all node classes."""
+    return server.client.object_info()
+
+
+@pytest.fixture(scope="session")
+def editor(server, object_info) -> Iterator:
+    """An Editor, ComfyUI's own page in a browser, on the server, where the pictures that workflows name exist."""
+    from screenshot import NoBrowser, running_editor
+
+    provide_pictures(server, object_info)
+    with contextlib.ExitStack() as cleanup:
+        try:
+            running = cleanup.enter_context(running_editor(server.address))
+        except NoBrowser as problem:
+            if "CI" in os.environ:
+                raise
+            pytest.skip(str(problem))
+        yield running
+
+
+def provide_pictures(server, object_info) -> None:
+    """Put a picture where a workflow names one of the user's: the editor wants to show it."""
+    import build_workflows
+    from graph import to_prompt
+    from PIL import Image
+
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "gray").save(picture, "PNG")
+    prompts = [to_prompt(json.loads(path.read_text(encoding="utf-8")), object_info) for path in build_workflows.FOLDER.glob("*.json")]
+    for name in {node["inputs"]["image"] for prompt in prompts for node in prompt.values() if node["class_type"] == "LoadImage"}:
+        server.client.upload_image(picture.getvalue(), name)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ PUBLISHED = {
     "sdxl": ("SDXL", 2_567_463_684, 83_653_863),
 }
 UNET, AUTOENCODER = "model.diffusion_model.", "first_stage_model."
-SETTINGS = full_size.Settings("random.safetensors", "drawn.png", side=256, steps=4)
+SETTINGS = full_size.Settings("random.safetensors", "drawn.png", "adapter.safetensors", side=256, steps=4)
 
 
 def part(state: dict, prefix: str) -> dict:
@@ -71,6 +71,17 @@ class TestLayout:
 
     def test_weights_are_float16(self, state):
         assert {tensor.dtype for tensor in state.values() if tensor.is_meta} == {torch.float16}
+
+
+def test_the_host_takes_every_weight_of_the_adapter(tmp_path):
+    from comfy.controlnet import load_controlnet
+
+    file = tmp_path / "adapter.safetensors"
+    random_checkpoint.write(file, random_checkpoint.ADAPTER)
+    network = load_controlnet(str(file)).t2i_model
+    written = load_file(file)
+    assert network.state_dict().keys() == written.keys()
+    assert all(value.half().equal(written[name]) for name, value in network.state_dict().items())
 
 
 class TestFile:
@@ -146,6 +157,17 @@ class TestWorkflow:
                     ("ResizeImageMaskNode", "resize_type.width", 256),
                     ("ResizeImageMaskNode", "resize_type.height", 256),
                     ("GraftUniformTimeScheduler", "steps", 4),
+                },
+            ),
+            (
+                "FreeCompose sketch composition",
+                {
+                    ("CheckpointLoaderSimple", "ckpt_name", "random.safetensors"),
+                    ("ControlNetLoader", "control_net_name", "adapter.safetensors"),
+                    ("LoadImage", "image", "drawn.png"),
+                    ("ImageScale", "width", 256),
+                    ("ImageScale", "height", 256),
+                    ("GraftOptimizeLatent", "stage.iterations", 4),
                 },
             ),
         ],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from xml.etree import ElementTree
 
 import pytest
-from graph import Choice, Graph, Place, check, to_prompt, to_workflow
+from graph import Choice, Graph, Place, Subgraph, check, to_prompt, to_svg, to_workflow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+SVG = "{http://www.w3.org/2000/svg}"
 TITLE = 30  # pixels of a node's title bar, which stands above its body
 
 
@@ -194,6 +196,164 @@ def test_a_primitive_becomes_a_constant():
     assert to_prompt(with_node_before_show(built(), primitive), OBJECT_INFO)["7"]["inputs"] == {"image": 5}
 
 
+# --- subgraphs
+
+
+def make(amount: float | None = 0.5) -> Subgraph:
+    """Samples, then edits; `amount` is the preset of an input."""
+    subgraph = Subgraph("Make", "Makes a picture.")
+    sampled = subgraph.add("Sample", model=subgraph.input("model"), steps=subgraph.input("steps", 50))
+    edited = subgraph.add(
+        "Edit", image=sampled[0], mode=Choice("strong", mask=subgraph.input("mask")), amount=subgraph.input("amount", amount)
+    )
+    subgraph.output("edited", edited[0])
+    subgraph.output("raw", sampled[0])
+    return subgraph
+
+
+def with_subgraph(subgraph: Subgraph, **inputs) -> Graph:
+    """The subgraph between a loader and a viewer: nodes 1 to 4, so that those inside are 5 and 6."""
+    graph = Graph("With a subgraph")
+    model, picture = graph.add("Load"), graph.add("Upload", image="b.png")
+    placed = graph.add(subgraph, model=model["MODEL"], mask=picture["MASK"], **inputs)
+    graph.add("Show", image=placed["edited"])
+    return graph
+
+
+def prompt_of(graph: Graph) -> dict:
+    return {node: entry["inputs"] for node, entry in to_prompt(to_workflow(graph, OBJECT_INFO), OBJECT_INFO).items()}
+
+
+def definition_of(workflow: dict) -> dict:
+    (definition,) = workflow["definitions"]["subgraphs"]
+    return definition
+
+
+def test_of_a_subgraph_its_inner_nodes_run():
+    prompt = prompt_of(with_subgraph(make()))
+    assert prompt.keys() == {"1", "2", "3:5", "3:6", "4"}
+    assert prompt["3:5"] == {"model": ["1", 0], "seed": 0, "steps": 50, "sampler": "euler"}
+    assert prompt["3:6"]["image"] == ["3:5", 0] and prompt["3:6"]["mode.mask"] == ["2", 1]
+    assert prompt["4"] == {"image": ["3:6", 0]}
+
+
+def test_an_input_of_a_subgraph_is_as_set_outside_else_as_preset_else_as_in_the_schema():
+    assert [prompt_of(graph)["3:6"]["amount"] for graph in (with_subgraph(make(), amount=0.75), with_subgraph(make()))] == [0.75, 0.5]
+    assert prompt_of(with_subgraph(make(amount=None)))["3:6"]["amount"] == 0.25
+
+
+def test_a_link_outside_reaches_an_input_inside():
+    subgraph = make()
+    graph = Graph("Linked")
+    graph.add(subgraph, model=graph.add("Load")["MODEL"], steps=graph.add("Number", value=7)[0])
+    assert prompt_of(graph)["3:4"]["steps"] == ["2", 0]
+
+
+def test_one_input_may_feed_several_nodes():
+    subgraph = Subgraph("Twice")
+    seed = subgraph.input("seed", 9)
+    for _ in range(2):
+        subgraph.add("Sample", seed=seed)
+    graph = Graph("Twice")
+    graph.add(subgraph)
+    assert [entry["seed"] for entry in prompt_of(graph).values()] == [9, 9]
+
+
+def test_two_nodes_share_a_subgraph_and_not_its_values():
+    subgraph = make()
+    graph = Graph("Two")
+    for steps in (10, 20):
+        graph.add(subgraph, model=graph.add("Load")["MODEL"], steps=steps)
+    workflow = to_workflow(graph, OBJECT_INFO)
+    assert definition_of(workflow)["name"] == "Make"
+    prompt = to_prompt(workflow, OBJECT_INFO)
+    assert [prompt[node]["inputs"]["steps"] for node in ("2:5", "4:5")] == [10, 20]
+
+
+def nested() -> Graph:
+    """A subgraph whose node stands in another, which stands in a graph."""
+    outer = Subgraph("Outer")
+    inner = outer.add(make(), model=outer.input("model"), mask=outer.input("mask"), steps=outer.input("steps", 30))
+    outer.output("edited", outer.add("Edit", image=inner["edited"])[0])
+    return with_subgraph(outer, steps=40)
+
+
+def test_subgraphs_may_hold_subgraphs():
+    prompt = prompt_of(nested())
+    edit, sample = next(node for node in prompt if node.endswith(":8")), next(node for node in prompt if node.endswith(":5"))
+    assert (edit, sample) == ("3:8", "3:7:5")
+    assert prompt[sample]["steps"] == 40 and prompt[sample]["model"] == ["1", 0]
+    assert prompt[edit]["image"] == ["3:7:6", 0] and prompt["4"] == {"image": ["3:8", 0]}
+
+
+@pytest.mark.parametrize("graph", [with_subgraph(make()), nested()], ids=["one", "nested"])
+def test_no_two_nodes_of_a_file_share_an_id(graph):
+    workflow = to_workflow(graph, OBJECT_INFO)
+    nodes = [*workflow["nodes"], *(node for subgraph in workflow["definitions"]["subgraphs"] for node in subgraph["nodes"])]
+    assert sorted(node["id"] for node in nodes) == list(range(1, len(nodes) + 1))
+
+
+def test_a_subgraph_lists_sockets_before_widgets():
+    assert [entry["name"] for entry in definition_of(to_workflow(with_subgraph(make()), OBJECT_INFO))["inputs"]] == [
+        "model",
+        "mask",
+        "steps",
+        "amount",
+    ]
+
+
+def test_a_muted_subgraph_is_left_out_and_a_bypassed_one_hands_on():
+    graph = Graph("Muted")
+    subgraph = Subgraph("Edited")
+    subgraph.output("picture", subgraph.add("Edit", image=subgraph.input("image"))[0])
+    placed = graph.add(subgraph, image=graph.add("Upload")["IMAGE"])
+    graph.add("Show", image=placed["picture"])
+    prompts = []
+    for mode in (2, 4):
+        workflow = to_workflow(graph, OBJECT_INFO)
+        node_of(workflow, subgraph.id)["mode"] = mode
+        prompts.append(to_prompt(workflow, OBJECT_INFO))
+    muted, bypassed = prompts
+    assert muted.keys() == bypassed.keys() == {"1", "3"}
+    assert muted["3"]["inputs"] == {} and bypassed["3"]["inputs"] == {"image": ["1", 0]}
+
+
+def test_a_drawn_subgraph_shows_its_title_and_its_values():
+    subgraph = Subgraph("Seeded")
+    subgraph.output("image", subgraph.add("Sample", seed=subgraph.input("seed", 5), steps=subgraph.input("steps", 50))[0])
+    graph = Graph("Drawn")
+    graph.add(subgraph)
+    picture = to_svg(to_workflow(graph, OBJECT_INFO), OBJECT_INFO)
+    assert all(text in picture for text in ("Seeded", "seed: 5", "steps: 50"))
+
+
+def test_an_input_that_nothing_takes_is_named():
+    subgraph = make()
+    subgraph.input("colour")
+    with pytest.raises(ValueError, match="Nothing in the subgraph 'Make' takes its input 'colour'"):
+        to_workflow(with_subgraph(subgraph), OBJECT_INFO)
+
+
+def test_a_wrong_input_of_a_subgraph_is_named():
+    with pytest.raises(ValueError, match="Make has no input 'colour' here; it has: model, mask, steps, amount"):
+        to_workflow(with_subgraph(make(), colour=1), OBJECT_INFO)
+
+
+def test_a_changed_schema_is_noticed_inside_a_subgraph():
+    workflow = to_workflow(nested(), OBJECT_INFO)
+    renamed = changed("Sample", lambda node: node["input"].update(required=rename(node["input"]["required"], "steps", "count")))
+    assert any("Sample (node 5 in Make, Sample): the schema has no input 'steps'" in found for found in check(workflow, renamed))
+    removed = {name: entry for name, entry in OBJECT_INFO.items() if name != "Sample"}
+    assert any("Sample (node 5 in Make, Sample): there is no such node class" in found for found in check(workflow, removed))
+
+
+def test_nodes_do_not_overlap_inside_a_subgraph_and_stand_between_its_ends():
+    definition = definition_of(to_workflow(with_subgraph(make()), OBJECT_INFO))
+    assert overlapping(definition) == []
+    entry, exit_ = (definition[end]["bounding"] for end in ("inputNode", "outputNode"))
+    assert all(entry[0] + entry[2] < node["pos"][0] and node["pos"][0] + node["size"][0] < exit_[0] for node in definition["nodes"])
+
+
 # --- complaints
 
 
@@ -311,3 +471,27 @@ def test_nodes_never_overlap_and_lie_in_their_own_frame_only(graph):
     members = {group.title: {node.id for node in group.nodes} for group in graph.groups if group.title}
     for frame in workflow["groups"]:
         assert {node["id"] for node in workflow["nodes"] if inside(node, frame)} == members[frame["title"]]
+
+
+class TestDrawing:
+    @pytest.fixture
+    def workflow(self) -> dict:
+        return to_workflow(described(), OBJECT_INFO)
+
+    @pytest.fixture
+    def drawing(self, workflow) -> ElementTree.Element:
+        return ElementTree.fromstring(to_svg(workflow, {**OBJECT_INFO, "Load": {**OBJECT_INFO["Load"], "display_name": "Load <it>"}}))
+
+    def test_a_line_for_every_link(self, workflow, drawing):
+        assert len(drawing.findall(f"{SVG}path")) == len(workflow["links"]) > 0
+
+    def test_everything_stands_within_the_view(self, workflow, drawing):
+        left, top, width, height = map(float, drawing.get("viewBox").split())
+        for box in drawing.findall(f"{SVG}rect"):
+            x, y, w, h = (float(box.get(name)) for name in ("x", "y", "width", "height"))
+            assert left < x and x + w < left + width and top < y and y + h < top + height
+
+    def test_nodes_have_their_display_names_unless_they_have_a_title(self, workflow, drawing):
+        texts = [text.text for text in drawing.iter(f"{SVG}text")]
+        assert "Load <it>" in texts
+        assert all(node["title"] in texts for node in workflow["nodes"] if "title" in node)

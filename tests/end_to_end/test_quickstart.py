@@ -309,6 +309,9 @@ class TestDemo:
         page = (tmp_path / "index.html").read_text(encoding="utf-8")
         assert "Turns green into magenta." in page
         assert all(f'src="{picture["file"]}"' in page for picture in found["pictures"])
+        before, after = (picture["file"] for picture in found["pictures"])
+        assert f'<div><img src="{before}" alt=""><img class="after" src="{after}" alt=""></div><input type="range"' in page
+        assert (tmp_path / found["graph"]).is_file() and f'<details><summary>Graph</summary><img src="{found["graph"]}"' in page
 
     def test_a_workflow_that_needs_a_checkpoint_or_a_picture_is_skipped(self, server, tmp_path):
         for kind in ("CheckpointLoaderSimple", "LoadImage"):

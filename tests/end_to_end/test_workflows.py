@@ -7,20 +7,29 @@ from pathlib import Path
 from urllib.parse import quote
 
 import build_workflows
+import full_size
 import pytest
 import requests
+import torch
 from demo_workflows import Workflow, files_needed
-from graph import FILE_SUFFIXES, check, to_prompt
+from graph import FILE_SUFFIXES, FOLDERS, check, to_prompt
 from host_client import PromptFailed
 from PIL import Image
+from safetensors.torch import save_file
+from screenshot import browser_on_path
+from workflow_descriptions import combinations, easy
 
 FILES = sorted(build_workflows.FOLDER.glob("*.json"))
 shipped = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-
-
-@pytest.fixture(scope="module")
-def object_info(server) -> dict:
-    return server.client.object_info()
+ON_THE_MINIATURE = [path for path in FILES if path.stem.endswith("(miniature)")]
+ON_CHECKPOINTS = [path for path in FILES if path not in ON_THE_MINIATURE]
+EASY = [
+    graph.title
+    for graph in (*easy.graphs(), *combinations.graphs())
+    if not graph.title.endswith(("(miniature)", "SDXL", "ControlNet"))  # a ControlNet fits no miniature
+]
+SIDE, STEPS = 64, 4
+WITHDRAWN = "v2-1_"  # the files of SD2.1, which its makers publish no more
 
 
 def read(path: Path) -> dict:
@@ -45,19 +54,62 @@ def test_workflow_fits_the_live_schema(path, object_info):
 
 
 @shipped
-def test_workflow_runs_unless_it_needs_a_file_of_the_users(path, server, object_info):
-    """Without that file the server must find nothing else to refuse."""
-    workflow = read(path)
-    prompt = to_prompt(workflow, object_info)
-    if not files_needed(Workflow(path.stem, workflow), object_info):
-        result = server.client.run(prompt)
-        pictures = [picture for node in result.outputs for picture in result.images(node)]
-        assert pictures and all(server.client.view(picture) for picture in pictures)
-        return
+def test_workflows_of_the_miniature_and_no_others_need_no_file_of_the_users(path, object_info):
+    assert bool(files_needed(Workflow(path.stem, read(path)), object_info)) == (path not in ON_THE_MINIATURE)
+
+
+@pytest.mark.skipif(browser_on_path(), reason="test_browser runs them, by the editor's button")
+@pytest.mark.parametrize("path", ON_THE_MINIATURE, ids=[path.stem for path in ON_THE_MINIATURE])
+def test_workflow_of_the_miniature_runs(path, server, object_info):
+    pictures = run(server, to_prompt(read(path), object_info))
+    assert pictures and all(server.client.view(picture) for picture in pictures)
+
+
+@pytest.mark.parametrize("path", ON_CHECKPOINTS, ids=[path.stem for path in ON_CHECKPOINTS])
+def test_the_server_refuses_other_workflows_for_want_of_a_file_only(path, server, object_info):
     with pytest.raises(PromptFailed) as refusal:
-        server.client.queue(prompt)
+        server.client.queue(to_prompt(read(path), object_info))
     reasons = str(refusal.value).splitlines()[1:]
-    assert reasons and all(any(suffix in reason for suffix in FILE_SUFFIXES) for reason in reasons)
+    assert reasons and all(any(part in reason for part in (*FILE_SUFFIXES, *FOLDERS)) for reason in reasons)
+
+
+@pytest.mark.parametrize("title", EASY)
+def test_easy_workflow_and_combination_run_on_the_miniature_instead_of_a_checkpoint(title, server, object_info):
+    painted = server.client.upload_image(full_size.drawing(SIDE), "painted.png").filename
+    write_lora(server.base_directory / "models" / "loras" / combinations.LORA)
+    prompt = full_size.at_full_size(
+        to_prompt(read(build_workflows.FOLDER / f"{title}.json"), object_info), full_size.Settings("none", painted, "none", SIDE, STEPS)
+    )
+    for node in prompt.values():
+        if node["class_type"] == "CheckpointLoaderSimple":
+            node.update(class_type="GraftLoadMiniature", inputs={})
+        elif node["class_type"] == "PrimitiveInt":  # the place and side of a crop
+            node["inputs"]["value"] = SIDE // 2 if node["_meta"]["title"] == "Side" else SIDE // 4
+    assert any(picture.folder == "output" for picture in run(server, prompt))
+    assert "lora key not loaded" not in server.log.read_text(encoding="utf-8", errors="replace")
+
+
+def run(server, prompt) -> list:
+    result = server.client.run(prompt)
+    return [picture for node in result.outputs for picture in result.images(node)]
+
+
+def write_lora(path: Path) -> None:
+    """A LoRA for one layer of the miniature."""
+    generator = torch.Generator().manual_seed(0)
+    layer = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q"
+    shapes = {"lora_down": (4, 64), "lora_up": (64, 4)}
+    path.parent.mkdir(exist_ok=True)
+    save_file({f"{layer}.{name}.weight": torch.randn(shape, generator=generator) for name, shape in shapes.items()}, path)
+
+
+@shipped
+def test_a_loader_says_where_its_checkpoint_is_to_be_had(path):
+    for node in read(path)["nodes"]:
+        if node["type"] == "CheckpointLoaderSimple" and not node["widgets_values"][0].startswith(WITHDRAWN):
+            (model,) = node["properties"]["models"]
+            assert [model["name"]] == node["widgets_values"] and model["directory"] == "checkpoints"
+            assert model["url"].startswith("https://huggingface.co/") and f"/{model['name']}" in model["url"]
 
 
 @shipped

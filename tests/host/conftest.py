@@ -12,6 +12,7 @@ if "COMFYUI_PATH" not in os.environ:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import folder_paths
 import tiny_models
 import torch
 
@@ -21,6 +22,13 @@ def as_in_a_prompt():
     """ComfyUI runs nodes in inference mode."""
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture
+def previews(tmp_path, monkeypatch) -> Path:
+    """The folder in which nodes leave their previews, the test's own."""
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The node that pastes an object, run as a graph runs it, on scenes of the miniature's world."""
 
-import folder_paths
 import pytest
 import torch
 from graft.composition.placement import PlacementError
@@ -11,10 +10,7 @@ from torch import Tensor
 STAR = world.Thing("star", "red", x=0.5, y=0.75, size=0.2)
 
 
-@pytest.fixture(autouse=True)
-def previews(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("previews")
 
 
 def drawn(scene: world.Scene) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """The node that places a reference, run as a graph runs it, on scenes whose true composition can be drawn."""
 
-import folder_paths
 import pytest
 import torch
 from graft.composition.placement import PlacementError
@@ -15,10 +14,7 @@ MAIN_SCENE = world.Scene("grass", things=(world.Thing("cube", "blue", x=0.78, y=
 STAR = world.Thing("star", "red", x=0.5, y=0.75, size=0.2)
 
 
-@pytest.fixture(autouse=True)
-def previews(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("previews")
 
 
 def drawn(scene: world.Scene) -> tuple[Tensor, Tensor]:

@@ -29,21 +29,25 @@ The language, by example:
 - `note(text)` is Markdown. A note outside groups stands left of what follows; inside a group it heads the first column.
 - Nodes that make or read pictures get room for them. Titles of Save and Preview nodes name the pictures in the demo and the thumbnail, which
   take them in natural order: "1 input", "2 result", "3 ground truth".
+- A `Subgraph("Title")` is a graph that is placed in others as one node: `graph.add(subgraph, picture=...)`. Within it
+  `subgraph.input("steps", 50)` stands for what is linked or set outside, `subgraph.output("picture", picture[0])` leads out.
 - `Graph(..., thumbnail=("1 input", "2 result"))` picks the pictures of the thumbnail by title; `thumbnail_of="Other workflow"` borrows the
   thumbnail of a workflow that can run where this one cannot.
 
-`to_workflow` builds the JSON, `to_prompt` is its inverse for running without an editor, `check` lists what a live schema (the reply of
+`to_workflow` builds the JSON, `to_prompt` is its inverse for running without an editor, `to_svg` draws it, `check` lists what a live schema (the reply of
 the server's /object_info) would not accept.
 """
 
+from .drawing import to_svg
 from .editor import to_workflow
-from .language import EDITOR_ONLY, Choice, Graph, Group, Node, ObjectInfo, Output, Place
+from .language import EDITOR_ONLY, Choice, Graph, Group, Node, ObjectInfo, Output, Place, Subgraph
 from .prompt import to_prompt
-from .schema_check import FILE_SUFFIXES, check
+from .schema_check import FILE_SUFFIXES, FOLDERS, check
 
 __all__ = [
     "EDITOR_ONLY",
     "FILE_SUFFIXES",
+    "FOLDERS",
     "Choice",
     "Graph",
     "Group",
@@ -51,7 +55,9 @@ __all__ = [
     "ObjectInfo",
     "Output",
     "Place",
+    "Subgraph",
     "check",
     "to_prompt",
+    "to_svg",
     "to_workflow",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .language import Choice, Node, ObjectInfo, Output
-from .slots import CONTROL, Slot, autogrow_names, slots
+from .slots import Slot, autogrow_names, slots
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Built:
     @property
     def shown(self) -> list[Slot]:
         """Inputs as the editor lists them: sockets first, then widgets; those of a DynamicCombo stay behind it."""
-        slots_ = [slot for slot, _ in self.values if slot.kind != CONTROL]
+        slots_ = [slot for slot, _ in self.values if slot.has_socket]
         return sorted(slots_, key=lambda slot: slot.is_widget or (slot.follows and "." in slot.name))
 
 
@@ -35,14 +35,15 @@ def build_node(node: Node, object_info: ObjectInfo) -> Built:
     given = flatten(node.inputs, schema)
     links = {name: value for name, value in given.items() if isinstance(value, Output)}
     constants = {name: value for name, value in given.items() if name not in links}
+    constants = {name: link.preset for name, link in links.items() if link.preset is not None} | constants
     values = list(slots(schema, lambda slot: constants.get(slot.name, slot.default), links))
     known = [slot.name for slot, _ in values if slot.in_prompt]
     for name in given.keys() - set(known):
-        raise ValueError(f"{node.kind} has no input {name!r} here; it has: {', '.join(known)}.")
+        raise ValueError(f"{node.name} has no input {name!r} here; it has: {', '.join(known)}.")
     for slot, _ in values:
         if slot.name in constants and not slot.is_widget:
             raise ValueError(
-                f"The input {slot.name!r} of {node.kind} is a socket; it takes an output of another node, not {constants[slot.name]!r}."
+                f"The input {slot.name!r} of {node.name} is a socket; it takes an output of another node, not {constants[slot.name]!r}."
             )
     return Built(node, schema, values, links)
 

@@ -4,41 +4,139 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from .built import Built, build_node
-from .language import Graph, ObjectInfo, Output
-from .layout import Box, lay_out
+from .language import ENTRY, EXIT, Graph, ObjectInfo, Output, Subgraph
+from .layout import Box, ends_beside, lay_out
 from .slots import Slot, outputs
+from .subgraphs import LINK, schema_of
 
 
 def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
     """The workflow as the editor saves it (format 0.4). ValueError names a node, input or output that the schema does not have."""
-    built = {node.id: build_node(node, object_info) for node in graph.nodes}
-    boxes, frames = lay_out(graph, built)
-    records = {node_id: _record(entry, boxes[node_id], order) for order, (node_id, entry) in enumerate(built.items())}
-    links = []
-    for target_id, entry in built.items():
-        for target_slot, slot in enumerate(entry.shown):
-            source = entry.links.get(slot.name)
-            if source is None:
-                continue
-            origin_slot, kind = _output_index(source, built[source.node.id])
-            links.append([len(links) + 1, source.node.id, origin_slot, target_id, target_slot, kind])
-            records[target_id]["inputs"][target_slot]["link"] = len(links)
-            records[source.node.id]["outputs"][origin_slot]["links"].append(len(links))
+    known = dict(object_info)
+    definitions = []
+    last = len(graph.nodes)  # the editor renumbers inner nodes whose number is taken anywhere in the file
+    for subgraph in graph.subgraphs:
+        definitions.append(_definition(subgraph, known, last))
+        known[subgraph.id] = schema_of(definitions[-1], known)
+        last += len(subgraph.nodes)
+    drawn = _draw(graph, known)
     return {
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"graft/{graph.title}")),
         "revision": 0,
-        "last_node_id": max(records, default=0),
-        "last_link_id": len(links),
-        "nodes": list(records.values()),
-        "links": links,
-        "groups": frames,
+        "last_node_id": last,
+        "last_link_id": len(drawn.links),
+        "nodes": list(drawn.records.values()),
+        "links": drawn.links,
+        "groups": drawn.frames,
+        **({"definitions": {"subgraphs": definitions}} if definitions else {}),
         "config": {},
         "extra": {"description": graph.description},
         "version": 0.4,
     }
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Nodes by their id in the file, links as lists in the order of LINK, frames of groups, bodies of nodes."""
+
+    records: dict[int, dict]
+    links: list[list]
+    frames: list[dict]
+    boxes: list[Box]
+
+
+def _draw(graph: Graph, object_info: ObjectInfo, after: int = 0) -> _Drawn:
+    """Nodes and links of a graph, its nodes numbered on from `after`. Those of a subgraph's ends are in its _definition."""
+    built = {node.id: build_node(node, object_info) for node in graph.nodes}
+    boxes, frames = lay_out(graph, built)
+    records = {
+        node_id + after: _record(entry, boxes[node_id], node_id + after, order) for order, (node_id, entry) in enumerate(built.items())
+    }
+    links = []
+    for node_id, entry in built.items():
+        target = records[node_id + after]
+        for target_slot, slot in enumerate(entry.shown):
+            source = entry.links.get(slot.name)
+            if source is None:
+                continue
+            number = target["inputs"][target_slot]["link"] = len(links) + 1
+            if source.node.id == ENTRY:
+                links.append([number, ENTRY, source.name, target["id"], target_slot, slot.kind])
+                continue
+            origin = records[source.node.id + after]
+            origin_slot, kind = _output_index(source, built[source.node.id])
+            links.append([number, origin["id"], origin_slot, target["id"], target_slot, kind])
+            origin["outputs"][origin_slot]["links"].append(number)
+    return _Drawn(records, links, frames, list(boxes.values()))
+
+
+def _definition(subgraph: Subgraph, object_info: ObjectInfo, after: int) -> dict:
+    """A subgraph as the editor saves it: its content, and its two ends. ValueError for an input that nothing takes."""
+    drawn = _draw(subgraph, object_info, after)
+    entry_box, exit_box = ends_beside(drawn.boxes, len(subgraph.kinds), len(subgraph.exits))
+    inputs = _inputs(subgraph, drawn)
+    for link in drawn.links:
+        if link[1] == ENTRY:
+            link[2] = next(index for index, entry in enumerate(inputs) if entry["name"] == link[2])
+            link[5] = inputs[link[2]]["type"]
+    leaving = []
+    for name, source in subgraph.exits.items():
+        origin = drawn.records[source.node.id + after]
+        origin_slot, kind = _output_index(source, build_node(source.node, object_info))
+        drawn.links.append([len(drawn.links) + 1, origin["id"], origin_slot, EXIT, len(leaving), kind])
+        origin["outputs"][origin_slot]["links"].append(len(drawn.links))
+        leaving.append({"id": _slot_id(subgraph, f"output/{name}"), "name": name, "type": kind, "linkIds": [len(drawn.links)]})
+    return {
+        "id": subgraph.id,
+        "version": 1,
+        "state": {
+            "lastGroupId": len(drawn.frames),
+            "lastNodeId": after + len(subgraph.nodes),
+            "lastLinkId": len(drawn.links),
+            "lastRerouteId": 0,
+        },
+        "revision": 0,
+        "config": {},
+        "name": subgraph.title,
+        "inputNode": {"id": ENTRY, "bounding": [entry_box.x, entry_box.y, entry_box.width, entry_box.height]},
+        "outputNode": {"id": EXIT, "bounding": [exit_box.x, exit_box.y, exit_box.width, exit_box.height]},
+        "inputs": inputs,
+        "outputs": leaving,
+        "widgets": [],
+        "nodes": list(drawn.records.values()),
+        "groups": drawn.frames,
+        "links": [dict(zip(LINK, link, strict=True)) for link in drawn.links],
+        "extra": {},
+        "category": subgraph.category,
+        "description": subgraph.description,
+    }
+
+
+def _inputs(subgraph: Subgraph, drawn: _Drawn) -> list[dict]:
+    """The inputs of a subgraph as the editor lists those of nodes: sockets first, then widgets, what may stay open after what may not."""
+    entries = {}
+    for name, kind in subgraph.kinds.items():
+        links = [link for link in drawn.links if link[1:3] == [ENTRY, name]]
+        if not links:
+            raise ValueError(f"Nothing in the subgraph {subgraph.title!r} takes its input {name!r}.")
+        readers = [drawn.records[target]["inputs"][slot] for *_, target, slot, _ in links]
+        reader = next((entry for entry in readers if "widget" in entry), readers[0])
+        record = {
+            "id": _slot_id(subgraph, f"input/{name}"),
+            "name": name,
+            "type": kind or reader["type"],
+            "linkIds": [link[0] for link in links],
+        }
+        entries[name] = ("widget" in reader, "shape" in reader, record)
+    return [record for *_, record in sorted(entries.values(), key=lambda entry: entry[:2])]
+
+
+def _slot_id(subgraph: Subgraph, slot: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(subgraph.id), slot))
 
 
 def _output_index(source: Output, built: Built) -> tuple[int, str]:
@@ -46,13 +144,13 @@ def _output_index(source: Output, built: Built) -> tuple[int, str]:
     for index, (name, kind) in enumerate(known):
         if source.name in (index, name):
             return index, kind
-    raise ValueError(f"{source.node.kind} has no output {source.name!r}; it has: {', '.join(name for name, _ in known)}.")
+    raise ValueError(f"{source.node.name} has no output {source.name!r}; it has: {', '.join(name for name, _ in known)}.")
 
 
-def _record(built: Built, box: Box, order: int) -> dict:
+def _record(built: Built, box: Box, number: int, order: int) -> dict:
     node, schema = built.node, built.schema
     record: dict[str, Any] = {
-        "id": node.id,
+        "id": number,
         "type": node.kind,
         "pos": [box.x, box.y],
         "size": [box.width, box.height],
@@ -61,7 +159,7 @@ def _record(built: Built, box: Box, order: int) -> dict:
         "mode": 0,
         "inputs": [] if node.text is not None else [_input_record(slot) for slot in built.shown],
         "outputs": [{"name": name, "type": kind, "links": []} for name, kind in outputs(schema)],
-        "properties": {} if node.text is not None else {"Node name for S&R": node.kind, "cnr_id": _origin(schema)},
+        "properties": _properties(built),
     }
     if node.title is not None:
         record["title"] = node.title
@@ -71,6 +169,12 @@ def _record(built: Built, box: Box, order: int) -> dict:
     if node.text is not None:
         record |= {"color": "#432", "bgcolor": "#653"}
     return record
+
+
+def _properties(built: Built) -> dict[str, Any]:
+    node = built.node
+    known = {} if node.text is not None or node.subgraph else {"Node name for S&R": node.kind, "cnr_id": _origin(built.schema)}
+    return {**known, **node.properties}
 
 
 def _input_record(slot: Slot) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 ObjectInfo = Mapping[str, Mapping[str, Any]]
 """The reply of the server's /object_info."""
 
-EDITOR_ONLY = frozenset({"Note", "MarkdownNote", "Reroute", "PrimitiveNode"})
+PASSAGE = "Passage"  # our own name of what stands for the ends of a subgraph once it is taken apart
+EDITOR_ONLY = frozenset({"Note", "MarkdownNote", "Reroute", "PrimitiveNode", PASSAGE})
 NEVER, BYPASS = 2, 4  # values of a node's "mode" in the editor
+ENTRY, EXIT = -10, -20  # ids of the two ends of a subgraph in the editor
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class Output:
     node: Node
     name: str | int
 
+    @property
+    def preset(self) -> Any:
+        """The value that an input of a subgraph has until another is given; None for other outputs."""
+        return self.node.inputs.get(self.name) if self.node.id == ENTRY else None
+
 
 class Choice:
     """The option `key` of a DynamicCombo with the inputs that belong to it."""
@@ -41,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node of a description; index it with an output's name to link from it. `text` is set for notes only."""
+    """A node of a description; index it with an output's name to link from it. `text` is set for notes only, `subgraph` for subgraphs."""
 
     id: int
     kind: str
@@ -49,6 +57,13 @@ class Node:
     place: Place
     inputs: Mapping[str, Any] = field(default_factory=dict)
     text: str | None = None
+    subgraph: Subgraph | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages: its class, or its subgraph."""
+        return self.kind if self.subgraph is None else self.subgraph.title
 
     def __getitem__(self, output: str | int) -> Output:
         return Output(self, output)
@@ -78,9 +93,29 @@ class Graph:
         """All nodes and notes in the order in which they were added; a node's id is its place in this order, from 1."""
         return sorted((node for group in self.groups for node in group.nodes), key=lambda node: node.id)
 
-    def add(self, kind: str, /, *, title: str | None = None, at: Place | None = None, **inputs: Any) -> Node:
-        """Add a node of the class `kind`. Names are checked when the workflow is built, as only the schema knows them."""
-        return self._append(Node(len(self.nodes) + 1, kind, title, at or Place(), inputs))
+    @property
+    def subgraphs(self) -> list[Subgraph]:
+        """All subgraphs that stand in it, those inside others before these."""
+        placed = [node.subgraph for node in self.nodes if node.subgraph is not None]
+        return list(dict.fromkeys(inner for subgraph in placed for inner in (*subgraph.subgraphs, subgraph)))
+
+    def add(
+        self,
+        kind: str | Subgraph,
+        /,
+        *,
+        title: str | None = None,
+        at: Place | None = None,
+        properties: Mapping[str, Any] | None = None,
+        **inputs: Any,
+    ) -> Node:
+        """Add a node of the class `kind`, or a subgraph. Names are checked when the workflow is built, as only the schema knows them.
+
+        `properties` are what the editor keeps with the node beside its values.
+        """
+        subgraph = kind if isinstance(kind, Subgraph) else None
+        name, title = (kind, title) if subgraph is None else (subgraph.id, title or subgraph.title)
+        return self._append(Node(len(self.nodes) + 1, name, title, at or Place(), inputs, subgraph=subgraph, properties=properties or {}))
 
     def note(self, text: str, *, title: str = "Note", at: Place | None = None) -> Node:
         """Add a note in Markdown; it is for the reader and no part of the prompt."""
@@ -110,3 +145,32 @@ class Graph:
         """Whether the last box is one without a frame that may hold this node; a note has its box to itself."""
         last = self.groups[-1] if self.groups else None
         return last is not None and last.title is None and (not last.nodes or (last.nodes[-1].text is None) == (node.text is None))
+
+
+class Subgraph(Graph):
+    """A graph that stands in others as one node. `category` is where the editor lists it, as a blueprint."""
+
+    def __init__(self, title: str, description: str = "", *, category: str = ""):
+        super().__init__(title, description)
+        self.category = category
+        self.entry = Node(ENTRY, "inputs", None, Place(), {})
+        self.kinds: dict[str, str | None] = {}
+        self.exits: dict[str, Output] = {}
+
+    @property
+    def id(self) -> str:
+        """What the editor knows it by."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"graft/subgraph/{self.title}"))
+
+    def input(self, name: str, preset: Any = None, kind: str | None = None) -> Output:
+        """An input of the subgraph, to be given to nodes in it: what is linked to it outside, else what is set in its widget.
+
+        It is a socket or a widget as the first input is that takes it; `preset` replaces a widget's default, `kind` the type of an input
+        that takes several.
+        """
+        self.entry.inputs[name], self.kinds[name] = preset, kind
+        return self.entry[name]
+
+    def output(self, name: str, source: Output) -> None:
+        """An output of the subgraph, fed by a node in it."""
+        self.exits[name] = source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from .slots import Slot, outputs
 
 TITLE, ROW, WIDGET = 30, 20, 24  # heights that the editor draws with, pixels
 GAP_X, GAP_Y, PADDING, CAPTION = 60, 30, 20, 50
+END_WIDTH, END_MARGIN = 160, 20
 PICTURE, REPORT, TEXT_WIDTH, NOTE_WIDTH, CHARACTER, NOTE_CHARACTER = 300, 100, 400, 440, 7.5, 6
 
 
@@ -55,6 +56,14 @@ def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], l
             top, rightmost = bottom + GAP_X, max(rightmost, right)
         left = rightmost + GAP_X
     return boxes, frames
+
+
+def ends_beside(boxes: Sequence[Box], inputs: int, outputs_: int) -> tuple[Box, Box]:
+    """Where the two ends of a subgraph stand: left and right of its nodes, level with their top."""
+    left, right = min(box.x for box in boxes), max(box.x + box.width for box in boxes)
+    top = min(box.y for box in boxes)
+    heights = [END_MARGIN + ROW * (slots_ + 1) for slots_ in (inputs, outputs_)]  # the editor adds a free slot
+    return Box(left - 3 * GAP_X - END_WIDTH, top, END_WIDTH, heights[0]), Box(right + 3 * GAP_X, top, END_WIDTH, heights[1])
 
 
 def _frame(number: int, group: Group, box: Box) -> dict:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from .language import BYPASS, EDITOR_ONLY, NEVER, ObjectInfo
-from .slots import Slot, slots
+from .language import BYPASS, EDITOR_ONLY, NEVER, PASSAGE, ObjectInfo
+from .slots import stored_values
+from .subgraphs import taken_apart, with_subgraphs
 
 
 def to_prompt(workflow: Mapping[str, Any], object_info: ObjectInfo) -> dict[str, dict]:
     """The prompt that the editor's Run would post for this workflow, by node id.
 
     Notes and muted nodes are left out, links from muted nodes with them; bypassed nodes and reroutes hand on what they get; a
-    PrimitiveNode becomes a constant. ValueError for a node class that the schema does not have (a subgraph is one).
+    PrimitiveNode becomes a constant. Of a subgraph its inner nodes run, the node 12 in the subgraph's node 5 as "5:12". ValueError for a
+    node class that the schema does not have.
     """
-    nodes = {node["id"]: node for node in workflow["nodes"]}
-    links = {link[0]: link for link in workflow["links"]}
+    nodes, links = taken_apart(workflow, with_subgraphs(workflow, object_info))
+    nodes = {node["id"]: node for node in nodes}
+    links = {link[0]: link for link in links}
     prompt = {}
-    for node in workflow["nodes"]:
+    for node in nodes.values():
         if node["type"] in EDITOR_ONLY or node.get("mode", 0) in (NEVER, BYPASS):
             continue
         if node["type"] not in object_info:
@@ -31,18 +34,8 @@ def to_prompt(workflow: Mapping[str, Any], object_info: ObjectInfo) -> dict[str,
                 if source is not None:
                     inputs[entry["name"]] = source
         title = node.get("title") or schema.get("display_name") or node["type"]
-        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
+        prompt[node["id"]] = {"class_type": node["type"], "inputs": inputs, "_meta": {"title": title}}
     return prompt
-
-
-def stored_values(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
-    """The inputs of a saved node with their values, read from widgets_values in order; what the file lacks has its default."""
-    saved = node.get("widgets_values") or []
-    linked = {entry["name"] for entry in node.get("inputs", []) if entry.get("link") is not None}
-    if isinstance(saved, dict):
-        return slots(schema, lambda slot: saved.get(slot.name, slot.default), linked)
-    remaining = iter(saved)
-    return slots(schema, lambda slot: next(remaining, slot.default), linked)
 
 
 def _sent(value: Any) -> Any:
@@ -50,7 +43,7 @@ def _sent(value: Any) -> Any:
     return {"__value__": value} if isinstance(value, list) else value
 
 
-def find_source(link_id: int, nodes: Mapping[int, Mapping], links: Mapping[int, list]) -> Any:
+def find_source(link_id: str, nodes: Mapping[str, Mapping], links: Mapping[str, list]) -> Any:
     """What a link brings: [node id, output index], a constant, or None if a muted or open end is behind it."""
     _, origin_id, origin_slot, _, _, kind = links[link_id]
     node = nodes[origin_id]
@@ -59,9 +52,12 @@ def find_source(link_id: int, nodes: Mapping[int, Mapping], links: Mapping[int, 
         return None
     if node["type"] == "PrimitiveNode":
         return node["widgets_values"][0]
-    if node["type"] != "Reroute" and mode != BYPASS:
-        return [str(origin_id), origin_slot]
     entries = node.get("inputs", [])
+    if node["type"] == PASSAGE:
+        entry = entries[origin_slot]
+        return entry.get("value") if entry["link"] is None else find_source(entry["link"], nodes, links)
+    if node["type"] != "Reroute" and mode != BYPASS:
+        return [origin_id, origin_slot]
     same_place = entries[origin_slot : origin_slot + 1]
     passed = next((entry for entry in [*same_place, *entries] if node["type"] == "Reroute" or types_fit(entry["type"], kind)), None)
     return None if passed is None or passed.get("link") is None else find_source(passed["link"], nodes, links)

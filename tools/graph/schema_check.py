@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .language import EDITOR_ONLY, ObjectInfo
-from .prompt import stored_values, types_fit
-from .slots import CONTROL, Slot, outputs
+from .prompt import types_fit
+from .slots import CONTROL, Slot, outputs, stored_values
+from .subgraphs import parts, with_subgraphs
 
 FILE_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".png", ".jpg", ".jpeg", ".webp")
+FOLDERS = ("ddpm-celebahq-256",)
+"""Names of models that are folders."""
 
 
 def check(workflow: Mapping[str, Any], object_info: ObjectInfo) -> list[str]:
@@ -18,15 +21,25 @@ def check(workflow: Mapping[str, Any], object_info: ObjectInfo) -> list[str]:
 
     Names of models and pictures are not checked against the folders of the machine at hand.
     """
+    known = with_subgraphs(workflow, object_info)
+    complaints = [complaint for part in parts(workflow) for complaint in _check_part(part, known)]
+    ids = [node["id"] for part in parts(workflow) for node in part["nodes"] if node["id"] > 0]
+    if len(ids) != len(set(ids)):
+        complaints.append("Two nodes share an id; the editor would give one of them another.")
+    return complaints
+
+
+def _check_part(part: Mapping[str, Any], object_info: ObjectInfo) -> list[str]:
+    """Complaints about a workflow or what is in one of its subgraphs."""
     complaints = []
-    links = {link[0]: link for link in workflow["links"]}
-    nodes = {node["id"]: node for node in workflow["nodes"]}
-    if len(nodes) != len(workflow["nodes"]) or len(links) != len(workflow["links"]):
-        complaints.append("Two nodes or two links share an id.")
-    for node in workflow["nodes"]:
+    links = {link[0]: link for link in part["links"]}
+    nodes = {node["id"]: node for node in part["nodes"]}
+    if len(links) != len(part["links"]):
+        complaints.append("Two links share an id.")
+    for node in part["nodes"]:
         if node["type"] in EDITOR_ONLY:
             continue
-        where = f"{node.get('title') or node['type']} (node {node['id']}, {node['type']})"
+        where = f"{node.get('title') or node['type']} (node {node['id']}{part['where']}, {node['type']})"
         if node["type"] not in object_info:
             complaints.append(f"{where}: there is no such node class.")
             continue
@@ -37,7 +50,7 @@ def check(workflow: Mapping[str, Any], object_info: ObjectInfo) -> list[str]:
 
 
 def _check_inputs(node: Mapping, schema: Mapping, nodes: Mapping[int, Mapping], links: Mapping[int, list]) -> Iterator[str]:
-    known = {slot.name: slot for slot, _ in stored_values(node, schema) if slot.kind != CONTROL}
+    known = {slot.name: slot for slot, _ in stored_values(node, schema) if slot.has_socket}
     entries = {entry["name"]: entry for entry in node.get("inputs", [])}
     for name in entries.keys() - known.keys():
         yield f"the schema has no input {name!r}; it has {', '.join(known)}."
@@ -105,4 +118,4 @@ def _value_complaint(slot: Slot, value: Any) -> str | None:
 
 
 def _names_a_file(value: Any) -> bool:
-    return isinstance(value, str) and value.lower().endswith(FILE_SUFFIXES)
+    return isinstance(value, str) and (value.lower().endswith(FILE_SUFFIXES) or value in FOLDERS)

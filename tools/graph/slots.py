@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-WIDGET_KINDS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR", "COMFY_DYNAMICCOMBO_V3"})
+WIDGET_KINDS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COLOR", "BOUNDING_BOX", "COMFY_DYNAMICCOMBO_V3"})
 EMPTY_VALUES = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False, "COLOR": "#ffffff"}
 # Buttons and selectors that the editor adds on its own. They have a value in the file and none in a prompt.
-CONTROL, UPLOAD = "CONTROL", "IMAGEUPLOAD"
+CONTROL, UPLOAD, PART = "CONTROL", "IMAGEUPLOAD", "PART"
+OWN = (CONTROL, UPLOAD, PART)
+SIDES = ("x", "y", "width", "height")
 UPLOADS = ("image", "animated_image", "video")
 
 
@@ -31,11 +33,16 @@ class Slot:
     def is_widget(self) -> bool:
         if self.options.get("forceInput") or self.options.get("rawLink"):
             return False
-        return self.kind in (CONTROL, UPLOAD) or self.options.get("widgetType", self.kind) in WIDGET_KINDS
+        return self.kind in OWN or self.options.get("widgetType", self.kind) in WIDGET_KINDS
 
     @property
     def in_prompt(self) -> bool:
-        return self.kind not in (CONTROL, UPLOAD)
+        return self.kind not in OWN
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether the editor lists it among the inputs of a node."""
+        return self.kind not in (CONTROL, PART)
 
     @property
     def choices(self) -> list | None:
@@ -80,6 +87,16 @@ def slots(schema: Mapping[str, Any], value_of: ValueOf, linked: Collection[str])
             yield button, value_of(button)
 
 
+def stored_values(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
+    """The inputs of a saved node with their values, read from widgets_values in order; what the file lacks has its default."""
+    saved = node.get("widgets_values") or []
+    linked = {entry["name"] for entry in node.get("inputs", []) if entry.get("link") is not None}
+    if isinstance(saved, dict):
+        return slots(schema, lambda slot: saved.get(slot.name, slot.default), linked)
+    remaining = iter(saved)
+    return slots(schema, lambda slot: next(remaining, slot.default), linked)
+
+
 def expand(specs: Mapping, optional: bool, value_of: ValueOf, linked: Collection[str], parent: str = "") -> Iterator[tuple[Slot, Any]]:
     for name, spec in specs.items():
         kind, options = spec[0], (spec[1] if len(spec) > 1 else {})
@@ -98,6 +115,10 @@ def expand(specs: Mapping, optional: bool, value_of: ValueOf, linked: Collection
         if slot.is_widget and kind in ("INT", "COMBO") and options.get("control_after_generate", slot.name in ("seed", "noise_seed")):
             control = Slot("control_after_generate", CONTROL, {})
             yield control, value_of(control)
+        if slot.is_widget and kind == "BOUNDING_BOX":
+            for side in SIDES:
+                part = Slot(side, PART, {"default": value[side]})
+                yield part, value_of(part)
         if kind == "COMFY_DYNAMICCOMBO_V3":
             chosen = next((option["inputs"] for option in options["options"] if option["key"] == value), {})
             for group in ("required", "optional"):

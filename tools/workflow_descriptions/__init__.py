@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 from graph import Graph, Group, Node, Output, Place
 
-CHECKPOINT = "v1-5-pruned-emaonly.safetensors"
+HUGGING_FACE = "https://huggingface.co"
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+SDXL_CHECKPOINT = "sd_xl_base_1.0.safetensors"
+CONTROL_NET = "control_v11p_sd15_canny_fp16.safetensors"
+ADDRESSES = {
+    CHECKPOINT: f"{HUGGING_FACE}/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/{CHECKPOINT}?download=true",
+    SDXL_CHECKPOINT: f"{HUGGING_FACE}/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/{SDXL_CHECKPOINT}?download=true",
+    CONTROL_NET: f"{HUGGING_FACE}/comfyanonymous/ControlNet-v1-1_fp16_safetensors/resolve/main/{CONTROL_NET}",
+}
+"""Where files of models are to be had, so that the editor offers those that are missing. SD2.1 is no longer published by its makers."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,13 @@ class Model:
 
 
 def load_checkpoint(graph: Graph, file: str = CHECKPOINT) -> Model:
-    loaded = graph.add("CheckpointLoaderSimple", ckpt_name=file)
+    loaded = graph.add("CheckpointLoaderSimple", ckpt_name=file, properties=models("checkpoints", file))
     return Model(loaded["MODEL"], loaded["CLIP"], loaded["VAE"])
+
+
+def models(folder: str, file: str) -> dict[str, list]:
+    """The property of a loader by which the editor offers a missing file; empty where nobody publishes it any more."""
+    return {"models": [{"name": file, "url": ADDRESSES[file], "directory": folder}]} if file in ADDRESSES else {}
 
 
 def load_miniature(graph: Graph) -> Model:
@@ -36,7 +50,7 @@ def encode(graph: Graph, model: Model, title: str, text: str | Output) -> Output
     return graph.add("GraftEncodePrompt", title=title, clip=model.clip, text=text, at=Place(column=0))["conditioning"]
 
 
-def steps_of(graph: Graph, model: Model, steps: int) -> Output:
+def steps_of(graph: Graph, model: Model, steps: int | Output) -> Output:
     """The papers' schedule."""
     return graph.add("BasicScheduler", model=model.unet, scheduler="ddim_uniform", steps=steps, denoise=1.0)[0]
 
@@ -76,24 +90,40 @@ def record(graph: Graph, model: Model, prompt: Output, negative: Output) -> tupl
 
 
 def sampling(
-    graph: Graph, model: Model, edited: Output, trajectory: Output, prompt: Output, negative: Output, cfg: float
+    graph: Graph,
+    model: Model,
+    edited: Output,
+    trajectory: Output,
+    prompt: Output,
+    negative: Output,
+    cfg: float | Output,
+    sampler: Output | None = None,
 ) -> dict[str, Output]:
-    """What SamplerCustomAdvanced takes: the model with its edits, from where the trajectory starts, along its noise levels."""
+    """What SamplerCustomAdvanced takes: the model with its edits, from where the trajectory starts, along its noise levels; by default with DDIM."""
     start = graph.add("GraftStartFromTrajectory", model=model.unet, trajectory=trajectory)
-    sampler = graph.add("GraftSampler", solver="DDIM")
+    sampler = sampler or graph.add("GraftSampler", solver="DDIM")[0]
     guider = graph.add("CFGGuider", model=edited, positive=prompt, negative=negative, cfg=cfg)
     return {
         "noise": start["noise"],
         "guider": guider[0],
-        "sampler": sampler[0],
+        "sampler": sampler,
         "sigmas": start["sigmas"],
         "latent_image": start["latent"],
     }
 
 
-def sample(graph: Graph, model: Model, edited: Output, trajectory: Output, prompt: Output, negative: Output, cfg: float) -> Output:
+def sample(
+    graph: Graph,
+    model: Model,
+    edited: Output,
+    trajectory: Output,
+    prompt: Output,
+    negative: Output,
+    cfg: float | Output,
+    sampler: Output | None = None,
+) -> Output:
     """The picture that the model with its edits makes from where the trajectory starts."""
-    sampled = graph.add("SamplerCustomAdvanced", **sampling(graph, model, edited, trajectory, prompt, negative, cfg))
+    sampled = graph.add("SamplerCustomAdvanced", **sampling(graph, model, edited, trajectory, prompt, negative, cfg, sampler))
     return graph.add("VAEDecode", samples=sampled["output"], vae=model.vae)["IMAGE"]
 
 

@@ -35,10 +35,10 @@ def _real() -> Graph:
             "ImageScale", image=loaded["IMAGE"], upscale_method="lanczos", width=512, height=512, crop="center", at=Place(column=1)
         )
         graph.add("PreviewImage", title="1 input", images=picture["IMAGE"], at=Place(column=1))
-    trajectory, empty, inversion = _inversion(graph, model, picture["IMAGE"], steps=50)
-    with graph.group("3 Edit", below=inversion):
+    trajectory, empty, inverted = inversion(graph, model, picture["IMAGE"], steps=50)
+    with graph.group("3 Edit", below=inverted):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="a red car")
-        result = _edit(graph, model, trajectory, empty, target[0], empty, cfg=7.5)
+        result = edit(graph, model, trajectory, empty, target[0], empty, cfg=7.5)
         graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
     return graph
 
@@ -61,7 +61,7 @@ def _synthetic() -> Graph:
         negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="")
     trajectory, generation = record(graph, model, source[0], negative[0])
     with graph.group("3 Edit", below=generation):
-        result = _edit(graph, model, trajectory, source[0], target[0], negative[0], cfg=7.5)
+        result = edit(graph, model, trajectory, source[0], target[0], negative[0], cfg=7.5)
         graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/free-prompt-editing")
     return graph
 
@@ -93,15 +93,15 @@ def _miniature() -> Graph:
         )
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
-    trajectory, empty, inversion = _inversion(graph, model, scene["picture"], steps=25)
-    with graph.group("3 Edit", below=inversion):
+    trajectory, empty, inverted = inversion(graph, model, scene["picture"], steps=25)
+    with graph.group("3 Edit", below=inverted):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=scene["ground_truth_prompt"])
-        result = _edit(graph, model, trajectory, empty, target[0], empty, cfg=2.5, layers="all")
+        result = edit(graph, model, trajectory, empty, target[0], empty, cfg=2.5, layers="all")
         show_enlarged(graph, result, "2 result", save_as="Graft/free-prompt-editing")
     return graph
 
 
-def _inversion(graph: Graph, model: Model, picture: Output, steps: int) -> tuple[Output, Output, Group]:
+def inversion(graph: Graph, model: Model, picture: Output, steps: int | Output) -> tuple[Output, Output, Group]:
     """The inverted picture, the empty prompt it was inverted with, and the box of both."""
     with graph.group("2 Invert the picture") as box:
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="")[0]
@@ -109,11 +109,19 @@ def _inversion(graph: Graph, model: Model, picture: Output, steps: int) -> tuple
     return trajectory, empty, box
 
 
-def _edit(
-    graph: Graph, model: Model, trajectory: Output, source: Output, target: Output, negative: Output, cfg: float, layers: str = "paper"
+def edit(
+    graph: Graph,
+    model: Model,
+    trajectory: Output,
+    source: Output,
+    target: Output,
+    negative: Output,
+    cfg: float | Output,
+    layers: str = "paper",
+    end: float | Output = 0.8,
 ) -> Output:
     """The edited picture: sampled from where the trajectory starts, looking at it on the way."""
     edited = graph.add(
-        "GraftReplaceSelfAttention", model=model.unet, source=trajectory, source_conditioning=source, end_percent=0.8, layers=Choice(layers)
+        "GraftReplaceSelfAttention", model=model.unet, source=trajectory, source_conditioning=source, end_percent=end, layers=Choice(layers)
     )
     return sample(graph, model, edited["model"], trajectory, target, negative, cfg)

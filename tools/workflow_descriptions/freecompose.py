@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
@@ -56,7 +57,7 @@ def optimize(
     stage: Choice,
     perceptual: Output | None = None,
     title: str | None = None,
-    **settings: str | float,
+    **settings: str | float | Output,
 ) -> Output:
     """The latent after a stage, by default with the article's settings."""
     kept = {} if perceptual is None else {"perceptual": perceptual}
@@ -87,7 +88,7 @@ class Loaded:
     mask: Output
 
 
-def _load(graph: Graph, title: str) -> Loaded:
+def load(graph: Graph, title: str) -> Loaded:
     loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
     square = Choice("scale dimensions", width=SIDE, height=SIDE, crop="center")
     picture, mask = (
@@ -131,18 +132,19 @@ def _removal() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_checkpoint(graph, CHECKPOINT)
-        loaded = _load(graph, "Your picture: paint over the object and its shadow")
+        loaded = load(graph, "Your picture: paint over the object and its shadow")
     with graph.group("2 Remove"):
         prompts = _prompts(graph, model, "a dog on a lawn", "a lawn")
         latent = optimize(
-            graph, model, encode_picture(graph, model, loaded.picture), prompts, _remove(loaded.mask), keep_look(graph, model)
+            graph,
+            model,
+            encode_picture(graph, model, loaded.picture),
+            prompts,
+            Choice("removal", mask=loaded.mask),
+            keep_look(graph, model),
         )
         graph.add("SaveImage", title="2 result", images=decode(graph, model, latent), filename_prefix="Graft/freecompose")
     return graph
-
-
-def _remove(mask: Output) -> Choice:
-    return Choice("removal", mask=mask)
 
 
 def _harmonisation() -> Graph:
@@ -157,7 +159,8 @@ def _harmonisation() -> Graph:
         "3. Open **your reference** and paint over the object, up to its edge. A cut-out PNG: put **Invert Mask** between.\n"
         "4. Press **Run**. The prompts and settings are the article's. Your own description of the finished picture often does more.\n\n"
         "**It still looks pasted?** Lower *foreground_weight*, then raise *iterations*. **It is no longer your object?** Raise *foreground_weight*. "
-        "**The background changes?** Raise *background_weight*. **A hard edge?** Raise *feather* of Paste Object.\n\n"
+        "**The background changes?** Raise *background_weight*. **A hard edge?** Raise *feather* of Paste Object. "
+        "**No shadow?** The miniature's harmonisation workflow shows how a second Optimize Latent paints one around the object.\n\n"
         f"{MEMORY}\n\n"
         "**What to expect:** closer light and colour, softer edges, sometimes a contact shadow. "
         "**What it cannot do:** turn the object, or redraw it in another style; for that there is TF-ICON.",
@@ -165,21 +168,23 @@ def _harmonisation() -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model = load_checkpoint(graph, CHECKPOINT)
-        loaded = _load(graph, "Your picture: paint where the object goes")
-        reference = _load_reference(graph)
+        loaded = load(graph, "Your picture: paint where the object goes")
+        reference = load_reference(graph)
     with graph.group("2 Paste") as box:
-        pasted = _paste(graph, loaded, reference)
+        pasted = paste(graph, loaded, reference)
     with graph.group("3 Harmonise", below=box):
-        latent = _harmonised(graph, model, pasted, keep_look(graph, model), prompt(graph, model, "Negative prompt", ""))
+        latent = harmonised(
+            graph, model, pasted["pasted"], pasted["mask"], keep_look(graph, model), prompt(graph, model, "Negative prompt", "")
+        )
         graph.add("SaveImage", title="3 result", images=decode(graph, model, latent), filename_prefix="Graft/freecompose")
     return graph
 
 
-def _load_reference(graph: Graph) -> Node:
+def load_reference(graph: Graph) -> Node:
     return graph.add("LoadImage", title="Your reference: paint over the object", at=Place(column=0), image="example.png")
 
 
-def _paste(graph: Graph, loaded: Loaded, reference: Node, picture: Output | None = None) -> Node:
+def paste(graph: Graph, loaded: Loaded, reference: Node, picture: Output | None = None) -> Node:
     """The reference's object in the box that is painted on the picture. The node shows it."""
     return graph.add(
         "GraftPasteObject",
@@ -190,11 +195,23 @@ def _paste(graph: Graph, loaded: Loaded, reference: Node, picture: Output | None
     )
 
 
-def _harmonised(graph: Graph, model: Model, pasted: Node, perceptual: Output, negative: Output) -> Output:
-    """The latent of the pasted picture, harmonised. The empty prompt is the source's and the negative one."""
-    prompts = Prompts(source=negative, target=prompt(graph, model, "A harmonious scene", HARMONIOUS), negative=negative)
-    latent = encode_picture(graph, model, pasted["pasted"])
-    return optimize(graph, model, latent, prompts, Choice("harmonisation", mask=pasted["mask"]), perceptual, title="Harmonise")
+def harmonised(
+    graph: Graph,
+    model: Model,
+    picture: Output,
+    mask: Output,
+    perceptual: Output,
+    negative: Output,
+    shows: str | Output = HARMONIOUS,
+    stage: Mapping[str, Output] | None = None,
+    **settings: Output,
+) -> Output:
+    """The latent of a picture with something pasted in it, harmonised. The empty prompt is the source's and the negative one."""
+    prompts = Prompts(source=negative, target=prompt(graph, model, "A harmonious scene", shows), negative=negative)
+    latent = encode_picture(graph, model, picture)
+    return optimize(
+        graph, model, latent, prompts, Choice("harmonisation", mask=mask, **stage or {}), perceptual, title="Harmonise", **settings
+    )
 
 
 def _text_composition() -> Graph:
@@ -287,8 +304,8 @@ def _chain() -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model = load_checkpoint(graph, CHECKPOINT)
-        loaded = _load(graph, "Your picture: paint over the object that goes")
-        reference = _load_reference(graph)
+        loaded = load(graph, "Your picture: paint over the object that goes")
+        reference = load_reference(graph)
         perceptual = keep_look(graph, model)
         negative = prompt(graph, model, "Empty prompt", "")
     with graph.group("2 Remove") as removal:
@@ -298,12 +315,12 @@ def _chain() -> Graph:
             negative=negative,
         )
         latent = encode_picture(graph, model, loaded.picture)
-        latent = optimize(graph, model, latent, without, _remove(loaded.mask), perceptual, title="Remove")
+        latent = optimize(graph, model, latent, without, Choice("removal", mask=loaded.mask), perceptual, title="Remove")
         removed = decode(graph, model, latent)
         graph.add("PreviewImage", title="2 removed", images=removed)
     with graph.group("3 Paste and harmonise", below=removal):
-        pasted = _paste(graph, loaded, reference, removed)
-        latent = _harmonised(graph, model, pasted, perceptual, negative)
+        pasted = paste(graph, loaded, reference, removed)
+        latent = harmonised(graph, model, pasted["pasted"], pasted["mask"], perceptual, negative)
         graph.add("PreviewImage", title="3 harmonised", images=decode(graph, model, latent))
     with graph.group("4 Compose"):
         composed = Prompts(

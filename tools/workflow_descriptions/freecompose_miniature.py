@@ -62,17 +62,8 @@ def _removal() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)
-        scene = _scene(graph, ground="sand", seed=3, **_thing("cube", "blue", 0.4, 0.17), change=Choice("remove"))
-        both = graph.add(
-            "MaskComposite",
-            title="Object and shadow",
-            destination=scene["object_mask"],
-            source=scene["shadow_mask"],
-            x=0,
-            y=0,
-            operation="add",
-        )
-        mask = graph.add("GrowMask", mask=both[0], expand=2)[0]
+        scene, both = removal_scene(graph)
+        mask = graph.add("GrowMask", mask=both, expand=2)[0]
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     with graph.group("2 Remove"):
@@ -82,6 +73,21 @@ def _removal() -> Graph:
         latent = optimize(graph, model, latent, prompts, stage, keep_look(graph, model), guidance=guidance, **RULE)
         show_enlarged(graph, decode(graph, model, latent), "2 result", save_as="Graft/freecompose")
     return graph
+
+
+def removal_scene(graph: Graph) -> tuple[Node, Output]:
+    """A scene whose object goes, and the mask of the object with its shadow."""
+    scene = _scene(graph, ground="sand", seed=3, **_thing("cube", "blue", 0.4, 0.17), change=Choice("remove"))
+    both = graph.add(
+        "MaskComposite",
+        title="Object and shadow",
+        destination=scene["object_mask"],
+        source=scene["shadow_mask"],
+        x=0,
+        y=0,
+        operation="add",
+    )
+    return scene, both[0]
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,10 @@ def _pasted(graph: Graph, foreign: dict[str, str | float], thing: dict[str, str 
 
 
 def _harmonisation() -> Graph:
+    guidance = 3.0
     graph = Graph(
         HARMONISATION,
-        "Make an object pasted into a drawn scene agree with it; runs in under a minute on any machine.",
+        "Make an object pasted into a drawn scene agree with it, and give it a shadow; runs in under a minute on any machine.",
         thumbnail=("1 pasted", "2 result"),
     )
     graph.note(
@@ -118,10 +125,13 @@ def _harmonisation() -> Graph:
         + OPENING
         + "A cone cut out of a drawing is pasted into a photo: it has an outline, and no shadow. **3 ground truth** is the cone as it should be "
         "there; the workflow sees of it the prompt and the place. Compare **1 pasted** with **2 result**.\n\n"
-        "The settings are the article's, with fewer iterations. The prompt is the scene's own: this model knows its own world, and not what "
-        "*A harmonious scene.* means.\n\n"
-        "**It still looks pasted?** Lower *foreground_weight*, or raise *iterations*. **It moves, or its colours are too strong?** Lower *guidance*. "
-        "**The background changes?** Raise *background_weight*.\n\n"
+        "First the object becomes part of the photo, as in the article: from no prompt to the scene's own. This model knows its own world, "
+        "and not what *A harmonious scene.* means. The article's stage gives it no shadow here, so a second one works around the object alone "
+        "(*outside_weight* 0), from the prompt of the scene without the object to that of the scene with it.\n\n"
+        + WHY_SGD.format(guidance=guidance)
+        + "\n\n**It still looks pasted?** Lower *foreground_weight*, or raise *iterations*. **It moves, or its colours are too strong?** Lower "
+        "*guidance*. **The background changes?** Raise *background_weight*. **Too little shadow, or a halo?** Raise, or lower, *iterations* of "
+        "**Its shadow**.\n\n"
         "**What it cannot do:** bring an object's colours exactly to the scene's light, or leave the rest untouched. Edges wobble, a shadow is "
         "fainter than it should be, a pale rim or speck may stay, and a large object may move.\n\n"
         "Try another *ground* or *style* of **Reference**.",
@@ -132,12 +142,18 @@ def _harmonisation() -> Graph:
         paste = _pasted(graph, {"style": "drawing"}, _thing("cone", "blue", 0.4, 0.16), ground="grass", seed=1)
         show_enlarged(graph, paste.picture, "1 pasted")
         show_enlarged(graph, paste.truth["picture"], "3 ground truth")
-    with graph.group("2 Harmonise"):
+    with graph.group("2 Harmonise the object") as box:
         empty = prompt(graph, model, "Empty prompt", "")
-        prompts = Prompts(source=empty, target=prompt(graph, model, "What it should show", paste.truth["prompt"]), negative=empty)
-        latent = encode_picture(graph, model, paste.picture)
-        stage = Choice("harmonisation", mask=paste.mask, iterations=100)
-        latent = optimize(graph, model, latent, prompts, stage, keep_look(graph, model))
+        shown = prompt(graph, model, "What it should show", paste.truth["prompt"])
+        latent, look = encode_picture(graph, model, paste.picture), keep_look(graph, model)
+        stage = Choice("harmonisation", mask=paste.mask, iterations=80)
+        latent = optimize(graph, model, latent, Prompts(empty, shown, empty), stage, look, guidance=guidance, **RULE)
+    with graph.group("3 Its shadow", below=box):
+        without = prompt(graph, model, "The scene without the object", paste.truth["ground_truth_prompt"])
+        wider = graph.add("GrowMask", mask=paste.mask, expand=8, at=Place(column=0))[0]
+        around = graph.add("MaskComposite", title="Around the object", destination=wider, source=paste.mask, x=0, y=0, operation="subtract")
+        stage = Choice("harmonisation", mask=around[0], iterations=25, foreground_weight=0.0, outside_weight=0.0)
+        latent = optimize(graph, model, latent, Prompts(without, shown, empty), stage, look, title="Its shadow", guidance=guidance, **RULE)
         show_enlarged(graph, decode(graph, model, latent), "2 result", save_as="Graft/freecompose")
     return graph
 

@@ -215,9 +215,9 @@ def _published(number: int, case: Case) -> Graph:
         model = load_checkpoint(graph)
         picture, _ = _load(graph, "Your picture", "1 input")
         reference, painted = _load(graph, "Your reference", "2 reference")
-    inverted = _invert_both(graph, model, case, picture, reference)
+    inverted = invert_both(graph, model, case, picture, reference)
     with graph.group("3 Edit", below=inverted.box):
-        result = _edit(graph, model, case, inverted, painted)
+        result = edit(graph, model, case, inverted, painted)
         graph.add("SaveImage", title="3 result", images=result, filename_prefix="Graft/specref")
     return graph
 
@@ -286,9 +286,9 @@ def _miniature() -> Graph:
         show_enlarged(graph, picture["picture"], "1 input")
         show_enlarged(graph, reference["picture"], "2 reference")
         show_enlarged(graph, truth["picture"], "4 ground truth")
-    inverted = _invert_both(graph, model, SMALL, picture["picture"], reference["picture"])
+    inverted = invert_both(graph, model, SMALL, picture["picture"], reference["picture"])
     with graph.group("3 Edit", below=inverted.box):
-        result = _edit(graph, model, SMALL, inverted, reference["object_mask"])
+        result = edit(graph, model, SMALL, inverted, reference["object_mask"])
         show_enlarged(graph, result, "3 result", save_as="Graft/specref")
     return graph
 
@@ -308,7 +308,7 @@ def _scene(graph: Graph, title: str, ground: str, shape: str, colour: str) -> No
     )
 
 
-def _invert_both(graph: Graph, model: Model, case: Case, picture: Output, reference: Output) -> Inverted:
+def invert_both(graph: Graph, model: Model, case: Case, picture: Output, reference: Output) -> Inverted:
     with graph.group("2 Invert both") as box:
         source = encode(graph, model, "What your picture shows", case.source)
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="")[0]
@@ -318,7 +318,7 @@ def _invert_both(graph: Graph, model: Model, case: Case, picture: Output, refere
     return Inverted(of_picture, of_reference, source, empty, box)
 
 
-def _edit(graph: Graph, model: Model, case: Case, inverted: Inverted, mask: Output) -> Output:
+def edit(graph: Graph, model: Model, case: Case, inverted: Inverted, mask: Output) -> Output:
     """The edited picture. Prompt-to-Prompt keeps the layout, the reference gives the look, Local Blend keeps the rest."""
     target = encode(graph, model, "What it should show", case.target)
     stream = {"source": inverted.picture, "source_conditioning": inverted.source}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import Model, invert, load_checkpoint, load_miniature, show_enlarged
+from . import SDXL_CHECKPOINT, Model, invert, load_checkpoint, load_miniature, show_enlarged
 
 SOLVER, STEPS, SEED = "DPM-Solver++ 2M", 20, 3407
 """The paper's."""
@@ -53,7 +53,7 @@ class Checkpoint:
 
 
 SD21 = Checkpoint("SD2.1-base; SD1.x does it too", "v2-1_512-ema-pruned.safetensors", 512)
-SDXL = Checkpoint("SDXL", "sd_xl_base_1.0.safetensors", 1024, " SDXL")
+SDXL = Checkpoint("SDXL", SDXL_CHECKPOINT, 1024, " SDXL")
 
 
 @dataclass(frozen=True)
@@ -157,13 +157,13 @@ def _full_size(domain: Domain, checkpoint: Checkpoint) -> Graph:
             graph.add("ResizeImageMaskNode", title=f"Resize the {name}", input=loaded[output], resize_type=square, scale_method=method)[0]
             for name, output, method in (("picture", "IMAGE", "lanczos"), ("mask", "MASK", "area"))
         )
-        placed = _place(graph, picture, reference["IMAGE"], reference["MASK"], mask)
+        placed = place(graph, picture, reference["IMAGE"], reference["MASK"], mask)
     with graph.group("3 Invert both") as box:
         prompt = graph.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
-        inverted = _invert_both(graph, model, domain, picture, placed, prompt)
+        inverted = invert_both(graph, model, domain, picture, placed, prompt)
     with graph.group("4 Compose", below=box):
         negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="", at=Place(column=0))[0]
-        result = _compose(graph, model, domain, inverted, placed, domain.prompt, negative, domain.cfg)
+        result = compose(graph, model, domain, inverted, placed, domain.prompt, negative, domain.cfg)
         graph.add("SaveImage", title="4 result", images=result, filename_prefix="Graft/tf-icon")
     return graph
 
@@ -238,16 +238,16 @@ def _miniature(case: Small) -> Graph:
         show_enlarged(graph, reference["picture"], "2 reference")
         show_enlarged(graph, truth["picture"], "5 ground truth")
     with graph.group("2 Place"):
-        placed = _place(
+        placed = place(
             graph, picture["picture"], reference["picture"], reference["object_mask"], truth["object_mask"], surround="average colour"
         )
         show_enlarged(graph, placed["pasted"], "3 naive paste")
     with graph.group("3 Invert both") as box:
         prompt = graph.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
-        inverted = _invert_both(graph, model, case.domain, picture["picture"], placed, prompt)
+        inverted = invert_both(graph, model, case.domain, picture["picture"], placed, prompt)
     with graph.group("4 Compose", below=box):
         empty = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="", at=Place(column=0))[0]
-        result = _compose(graph, model, case.domain, inverted, placed, truth["prompt"], empty, SMALL_CFG)
+        result = compose(graph, model, case.domain, inverted, placed, truth["prompt"], empty, SMALL_CFG)
         show_enlarged(graph, result, "4 result", save_as="Graft/tf-icon")
     return graph
 
@@ -256,23 +256,34 @@ def _scene(graph: Graph, title: str, **inputs: str | float) -> Node:
     return graph.add("GraftMiniatureScene", title=title, at=Place(column=0), **inputs)
 
 
-def _place(graph: Graph, picture: Output, reference: Output, reference_mask: Output, mask: Output, **inputs: str) -> Node:
+def place(graph: Graph, picture: Output, reference: Output, reference_mask: Output, mask: Output, **inputs: str) -> Node:
     """The reference where the box around `mask` says. The node shows the outlines itself."""
-    place = Choice("mask", mask=mask)
-    return graph.add("GraftPlaceReference", image=picture, reference=reference, reference_mask=reference_mask, place=place, **inputs)
+    where = Choice("mask", mask=mask)
+    return graph.add("GraftPlaceReference", image=picture, reference=reference, reference_mask=reference_mask, place=where, **inputs)
 
 
-def _invert_both(graph: Graph, model: Model, domain: Domain, picture: Output, placed: Node, prompt: Output) -> Inverted:
+def invert_both(
+    graph: Graph, model: Model, domain: Domain, picture: Output, placed: Node, prompt: Output, steps: int | Output = STEPS
+) -> Inverted:
     """Across domains the main picture is inverted, within one the main picture with the object pasted in."""
-    sigmas = graph.add("GraftUniformTimeScheduler", model=model.unet, steps=STEPS)["sigmas"]
+    sigmas = graph.add("GraftUniformTimeScheduler", model=model.unet, steps=steps)["sigmas"]
     main, title = (picture, "Invert your picture") if domain is CROSS else (placed["pasted"], "Invert the pasted picture")
     of_main = invert(graph, model, main, prompt, sigmas, title=title, solver=SOLVER)
     of_reference = invert(graph, model, placed["placed_reference"], prompt, sigmas, title="Invert the placed reference", solver=SOLVER)
     return Inverted(of_main, of_reference, prompt)
 
 
-def _compose(
-    graph: Graph, model: Model, domain: Domain, inverted: Inverted, placed: Node, prompt: str | Output, negative: Output, cfg: float
+def compose(
+    graph: Graph,
+    model: Model,
+    domain: Domain,
+    inverted: Inverted,
+    placed: Node,
+    prompt: str | Output,
+    negative: Output,
+    cfg: float | Output,
+    keep: float | Output = 0.4,
+    seed: int | Output = SEED,
 ) -> Output:
     """The composition: sampled from the composed noise, looking at both pictures, the background kept."""
     target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=prompt, at=Place(column=0))[0]
@@ -284,13 +295,13 @@ def _compose(
         reference=inverted.reference,
         conditioning=inverted.conditioning,
         **masks,
-        end_percent=0.4,
+        end_percent=keep,
     )
     edited = graph.add("GraftBackgroundPreservation", model=edited["model"], main=inverted.main, region=placed["region"], end_percent=0.8)
     guider = graph.add("CFGGuider", model=edited["model"], positive=target, negative=negative, cfg=cfg)
     from_reference = {"reference": inverted.reference} if domain is CROSS else {}
     start = graph.add(
-        "GraftComposeNoise", model=model.unet, main=inverted.main, **from_reference, **masks, domain=domain.name, noise_seed=SEED
+        "GraftComposeNoise", model=model.unet, main=inverted.main, **from_reference, **masks, domain=domain.name, noise_seed=seed
     )
     sampler = graph.add("GraftSampler", solver=SOLVER)
     sampled = graph.add(

@@ -1,0 +1,239 @@
+"""Blueprints: each task of an artist's as one node, with the method's whole pipeline inside.
+
+Outside are model, pictures, prompts and the few knobs that matter; the rest has the method's own settings. They run on a checkpoint's
+MODEL, CLIP and VAE as on the miniature's.
+"""
+
+from __future__ import annotations
+
+from graph import Choice, Graph, Output, Place, Subgraph
+
+from . import Model, free_prompt_editing, freecompose, invert, sample, specref, steps_of, tf_icon
+
+CATEGORY = "Graft"
+SIDE = 512
+UNET_STEP = 64
+"""Pixels: what the sides of pictures are multiples of, so that every layer of the UNet divides its grid evenly."""
+
+
+def blueprints() -> list[Subgraph]:
+    return [remove_object(), place_object(), harmonise(), edit_by_prompt(), edit_with_reference(), mix(), find_unnatural()]
+
+
+def remove_object() -> Subgraph:
+    task = Subgraph(
+        "Remove Object",
+        "Removes an object from a picture; what was behind it is painted anew. Paint the mask over the object and its shadow. "
+        "FreeCompose, with an SD1.x, SD2.x or SDXL model.",
+        category=CATEGORY,
+    )
+    model = _model(task)
+    picture, mask = task.input("picture", kind="IMAGE"), task.input("mask", kind="MASK")
+    with task.group("1 Prompts and picture"):
+        shows, without = _line(task, "what_it_shows", "a dog on a lawn"), _line(task, "without_the_object", "a lawn")
+        fitted = _fit(task, picture)
+        region = task.add("GrowMask", mask=_match(task, "mask", mask, fitted), expand=task.input("grow_mask", 8))[0]
+    with task.group("2 Remove"):
+        prompts = freecompose.Prompts(
+            source=freecompose.prompt(task, model, "What it shows", shows),
+            target=freecompose.prompt(task, model, "Without the object", without),
+            negative=freecompose.prompt(task, model, "Negative prompt", ""),
+        )
+        latent = freecompose.optimize(
+            task,
+            model,
+            freecompose.encode_picture(task, model, fitted),
+            prompts,
+            Choice("removal", mask=region, iterations=task.input("iterations", 150)),
+            freecompose.keep_look(task, model),
+            guidance=task.input("guidance"),
+            optimizer=task.input("optimizer"),
+            learning_rate=task.input("learning_rate"),
+            seed=task.input("seed"),
+        )
+        removed = freecompose.decode(task, model, latent)
+    with task.group("3 Keep the rest"):
+        task.output("picture", put_back(task, fitted, removed, region, task.input("soft_edge", 8)))
+    return task
+
+
+def harmonise() -> Subgraph:
+    task = Subgraph(
+        "Harmonise Pasted Object",
+        "Makes light, colours and edges of a pasted object agree with the picture around it. The mask is the object. FreeCompose, with any model.",
+        category=CATEGORY,
+    )
+    model = _model(task)
+    picture, mask = task.input("picture", kind="IMAGE"), task.input("mask", kind="MASK")
+    shows = task.input("what_it_shows", freecompose.HARMONIOUS)
+    with task.group("1 Fit the picture"):
+        fitted = _fit(task, picture)
+        region = _match(task, "mask", mask, fitted)
+    with task.group("2 Harmonise"):
+        empty = freecompose.prompt(task, model, "Empty prompt", "")
+        stage = {"iterations": task.input("iterations", 200), "foreground_weight": task.input("keep_object", 0.1)}
+        knobs = {name: task.input(name) for name in ("guidance", "seed")}
+        latent = freecompose.harmonised(task, model, fitted, region, freecompose.keep_look(task, model), empty, shows, stage, **knobs)
+        task.output("picture", freecompose.decode(task, model, latent))
+    return task
+
+
+def place_object() -> Subgraph:
+    task = Subgraph(
+        "Place Object Into Picture",
+        "Puts an object from one picture into another and paints it in that one's style. Paint on the picture where it goes, and on the reference "
+        "over the object. TF-ICON, with an SD1.x, SD2.x or SDXL model.",
+        category=CATEGORY,
+    )
+    domain, model = tf_icon.CROSS, _model(task)
+    picture, where = task.input("picture", kind="IMAGE"), task.input("where", kind="MASK")
+    reference, thing = task.input("reference"), task.input("object")
+    shows = task.input("what_it_should_show", domain.prompt)
+    with task.group("1 Fit the picture"):
+        fitted = _fit(task, picture)
+        region = _match(task, "mask", where, fitted)
+    with task.group("2 Place") as box:
+        placed = tf_icon.place(task, fitted, reference, thing, region)
+        task.add("PreviewImage", title="Placed", images=placed["preview"])
+    with task.group("3 Invert both", below=box) as box:
+        exceptional = task.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
+        steps = task.input("steps", tf_icon.STEPS)
+        inverted = tf_icon.invert_both(task, model, domain, fitted, placed, exceptional, steps)
+    with task.group("4 Compose"):
+        negative = task.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="", at=Place(column=0))[0]
+        cfg, keep, seed = task.input("cfg", domain.cfg), task.input("keep_object", 0.4), task.input("seed", tf_icon.SEED)
+        task.output("picture", tf_icon.compose(task, model, domain, inverted, placed, shows, negative, cfg, keep, seed))
+    return task
+
+
+def edit_by_prompt() -> Subgraph:
+    task = Subgraph(
+        "Edit Picture by Prompt",
+        "Changes what a picture shows by a prompt, and keeps its layout. Free-Prompt-Editing, with an SD1.x, SD2.x or SDXL model.",
+        category=CATEGORY,
+    )
+    model, picture = _model(task), task.input("picture", kind="IMAGE")
+    shows = task.input("what_it_should_show", "a red car")
+    with task.group("1 Fit the picture"):
+        fitted = _fit(task, picture)
+    trajectory, empty, box = free_prompt_editing.inversion(task, model, fitted, task.input("steps", 50))
+    with task.group("3 Edit", below=box):
+        target = task.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=shows)[0]
+        cfg, end = task.input("cfg", 7.5), task.input("keep_layout", 0.8)
+        task.output("picture", free_prompt_editing.edit(task, model, trajectory, empty, target, empty, cfg, end=end))
+    return task
+
+
+def edit_with_reference() -> Subgraph:
+    task = Subgraph(
+        "Edit with a Reference Picture",
+        "Changes words of a picture's prompt, and gives the new ones the look of a reference picture. Paint the mask over the reference's object. "
+        "SpecRef, with an SD1.x or SD2.x model.",
+        category=CATEGORY,
+    )
+    model, picture = _model(task), task.input("picture", kind="IMAGE")
+    reference, mask = task.input("reference", kind="IMAGE"), task.input("reference_mask", kind="MASK")
+    with task.group("1 Prompts and pictures"):
+        source, target = _line(task, "what_it_shows", "a cat on a bench"), _line(task, "what_it_should_show", "a tiger on a bench")
+        old, new = task.input("old_words", "cat"), task.input("new_words", "tiger")
+        fitted = _fit(task, picture)
+        like = _match(task, "reference", reference, fitted, crop="disabled")
+        region = _match(task, "mask", mask, fitted, crop="disabled")
+    case = specref.Case(
+        "any",
+        "any",
+        "any",
+        source,
+        target,
+        mode="refine",
+        self_end=task.input("keep_shape", 0.5),
+        start=0.08,
+        threshold=task.input("threshold", 0.4),
+        words=new,
+        places=(old, new),
+        masked=True,
+        grid=task.input("word_map_grid"),
+        steps=task.input("steps", 50),
+        cfg=task.input("cfg", 7.5),
+    )
+    inverted = specref.invert_both(task, model, case, fitted, like)
+    with task.group("3 Edit", below=inverted.box):
+        task.output("picture", specref.edit(task, model, case, inverted, region))
+    return task
+
+
+def mix() -> Subgraph:
+    task = Subgraph(
+        "Mix Content and Look",
+        "Gives a picture the content of another one and keeps its look. Made for pixel-space models; with SD1.x and SD2.x the effect is slight. "
+        "The conditioning is the empty prompt, or Load Pixel Diffusion's. InjectFusion.",
+        category=CATEGORY,
+    )
+    unet, prompt, vae = task.input("model"), task.input("conditioning"), task.input("vae")
+    model = Model(unet, clip=prompt, vae=vae)  # nothing here encodes prompts
+    look, content = task.input("look", kind="IMAGE"), task.input("content", kind="IMAGE")
+    with task.group("1 Fit the pictures"):
+        fitted = _fit(task, look)
+        like = _match(task, "content", content, fitted)
+    with task.group("2 Invert both") as box:
+        sigmas = steps_of(task, model, task.input("steps", 50))
+        start = invert(task, model, fitted, prompt, sigmas, title="Invert the look")
+        injected = invert(task, model, like, prompt, sigmas, title="Invert the content")
+    with task.group("3 Mix", below=box):
+        gamma = Choice("custom", gamma=task.input("amount_of_content", 0.6))
+        mixed = task.add("GraftMixHSpace", model=unet, content=injected, content_conditioning=prompt, preset=gamma)
+        sampler = task.add("GraftAsymmetricSampler", preset=Choice("paper"), timesteps="the paper's")
+        task.output("picture", sample(task, model, mixed["model"], start, prompt, prompt, 1.0, sampler["sampler"]))
+    return task
+
+
+def find_unnatural() -> Subgraph:
+    task = Subgraph(
+        "Find Unnatural Places",
+        "Shows where a model does not believe a picture: pasted objects, seams, wrong shadows. After FreeCompose, with any model.",
+        category=CATEGORY,
+    )
+    model, picture = _model(task), task.input("picture", kind="IMAGE")
+    shows = task.input("what_it_shows", "")
+    with task.group("1 Fit the picture"):
+        fitted = _fit(task, picture)
+    with task.group("2 Look"):
+        told = freecompose.prompt(task, model, "What it shows", shows)
+        knobs = {name: task.input(name) for name in ("draws", "lowest_timestep", "highest_timestep", "seed")}
+        heat = task.add("GraftUnnaturalnessMap", model=model.unet, conditioning=told, vae=model.vae, image=fitted, **knobs)
+    task.output("heat_map", heat["heat_map"])
+    task.output("mask", heat["mask"])
+    return task
+
+
+def put_back(graph: Graph, picture: Output, edited: Output, mask: Output, soft_edge: int | Output, **place: Output) -> Output:
+    """The picture with only what the mask covers edited; around it the edit fades within twice `soft_edge` pixels."""
+    wider = graph.add("GrowMask", title="A margin", mask=mask, expand=soft_edge)[0]
+    shown = graph.add("MaskToImage", mask=wider)[0]
+    softened = graph.add("ImageBlur", title="Soften the edge", image=shown, blur_radius=soft_edge, sigma=10.0)[0]  # nearly a mean
+    soft = graph.add("ImageToMask", image=softened, channel="red")[0]
+    return graph.add("ImageCompositeMasked", title="Keep the rest", destination=picture, source=edited, mask=soft, **place)[0]
+
+
+def _model(task: Subgraph) -> Model:
+    return Model(task.input("model"), task.input("clip"), task.input("vae"))
+
+
+def _line(task: Subgraph, name: str, preset: str) -> Output:
+    """A prompt of one line: the editor writes its name beside it, as it does not beside a larger field."""
+    return task.add("PrimitiveString", title=name.replace("_", " ").capitalize(), value=task.input(name, preset), at=Place(column=0))[0]
+
+
+def _fit(task: Subgraph, picture: Output) -> Output:
+    """A picture at the size that a model is made for: its longer side is the input `size`, the sides divide by UNET_STEP."""
+    longer = Choice("scale longer dimension", longer_size=task.input("size", SIDE))
+    scaled = task.add("ResizeImageMaskNode", title="Scale the picture", input=picture, resize_type=longer, scale_method="lanczos")
+    even = Choice("scale to multiple", multiple=UNET_STEP)
+    return task.add("ResizeImageMaskNode", title="Even the sides", input=scaled[0], resize_type=even, scale_method="lanczos")[0]
+
+
+def _match(task: Subgraph, name: str, thing: Output, picture: Output, crop: str = "center") -> Output:
+    """A mask or another picture at the size of the picture; "disabled" stretches it."""
+    method = "area" if "mask" in name else "lanczos"
+    size = Choice("match size", match=picture, crop=crop)
+    return task.add("ResizeImageMaskNode", title=f"Fit the {name}", input=thing, resize_type=size, scale_method=method)[0]
