@@ -36,7 +36,8 @@ BROWSER_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Settings of the page alone; the server's user keeps theirs. Greetings, warnings about model files and overlays stay away.
+# Settings of the page alone; the server's user keeps theirs. Greetings, warnings about model files and overlays stay away,
+# and a double click stays one when a busy machine takes long between its two halves.
 SETTINGS = {
     "Comfy.TutorialCompleted": True,
     "Comfy.Minimap.Visible": False,
@@ -45,8 +46,10 @@ SETTINGS = {
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.Workflow.Persist": False,
     "Comfy.VueNodes.Enabled": False,
+    "Comfy.Pointer.DoubleClickTime": 10_000,  # milliseconds
 }
 FREE_PLACE = (900, 900)  # pixels of the page, where the canvas is seen
+BESIDE = (950, 900)  # also free, and too far away for a double click with FREE_PLACE
 LONGEST_SIDE = 6000  # pixels of a screenshot; beyond it the graph is shrunk
 
 
@@ -110,7 +113,7 @@ class Editor:
         self.page.get_by_role("search").get_by_role("textbox").or_(self.page.get_by_role("search").get_by_role("combobox")).fill(name)
         self.page.get_by_test_id("result-item").filter(has=self.page.get_by_text(name, exact=True)).first.click()
         self.page.get_by_role("search").wait_for(state="hidden")
-        self.page.mouse.click(*FREE_PLACE)  # the new node follows the pointer until it is put down
+        self.page.mouse.click(*BESIDE)  # the new node follows the pointer until it is put down
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=len(graph["nodes"]))
 
     def saved(self) -> dict:
