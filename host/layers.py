@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,9 +101,59 @@ def layers_at(network: UNetModel, level: int) -> Layers:
     return frozenset(layer for layer, of_layer in levels.items() if of_layer == level)
 
 
-def layer_range(network: UNetModel, first: int, last: int) -> Layers:
-    """Layers `first` to `last` in the order of execution, both included, counted from 0."""
-    layers = tuple(attention_layers(network))
-    if not 0 <= first <= last < len(layers):
-        raise GraftError(f"first_layer, last_layer: {first} to {last} is no range of this model's layers 0 to {len(layers) - 1}")
-    return frozenset(layers[first : last + 1])
+GRIDS = {"full": 0, "half": 1, "quarter": 2, "eighth": 3}
+"""Names of grids by their part of the latent's side: how often it is halved."""
+PARTS = ("input", "middle", "output")
+
+
+def named_layers(network: UNetModel, text: str) -> Layers:
+    """The layers that a text names, such as "10-15", "output half, output full" or "all, not middle".
+
+    Pieces are separated by commas; each adds layers, or takes them away if it begins with "not". A text that begins with "not"
+    begins with all layers. The words of a piece are a layer's number in the order of execution, a range of them, the part of the
+    network (`PARTS`), the grid (`GRIDS`) or "all"; several words mean the layers that all of them name.
+
+    Raises `GraftError` that names the bad piece, also where a piece or the whole text names no layer of this network.
+    """
+    layers, named = attention_layers(network), frozenset()
+    pieces = [words for piece in text.lower().split(",") if (words := re.sub(r"\s*-\s*", "-", piece).split())]
+    for place, words in enumerate(pieces):
+        taken_away = words[0] == "not"
+        of_piece = _named_by_all(layers, words[taken_away:])
+        if place == 0 and taken_away:
+            named = frozenset(layers)
+        named = named - of_piece if taken_away else named | of_piece
+    if not named:
+        raise GraftError(f"layers: {text!r} names no layer; {_known(layers)}")
+    return named
+
+
+def _named_by_all(layers: dict[Layer, int], words: list[str]) -> Layers:
+    piece = " ".join(words)
+    if unknown := next((word for word in words if _named_by(layers, word) is None), None):
+        raise GraftError(f"layers: {unknown!r} in {piece!r} is no layer, range, part or grid; {_known(layers)}")
+    named = frozenset(layers).intersection(*(_named_by(layers, word) for word in words)) if words else frozenset()
+    if not named:
+        raise GraftError(f"layers: {piece or 'not'!r} names no layer; {_known(layers)}")
+    return named
+
+
+def _named_by(layers: dict[Layer, int], word: str) -> Layers | None:
+    """The layers of one word; None if it is none of the grammar's."""
+    if word == "all":
+        return frozenset(layers)
+    if word in PARTS:
+        return frozenset(layer for layer in layers if layer.block == word)
+    if word in GRIDS:
+        return frozenset(layer for layer, level in layers.items() if level == GRIDS[word])
+    if numbers := re.fullmatch(r"(\d+)(?:-(\d+))?", word, re.ASCII):
+        first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+        if last >= len(layers):
+            raise GraftError(f"layers: {word!r} is beyond the last layer; {_known(layers)}")
+        return frozenset(tuple(layers)[first : last + 1])
+    return None
+
+
+def _known(layers: dict[Layer, int]) -> str:
+    grids = ", ".join(name for name, level in GRIDS.items() if level in layers.values())
+    return f"this model has layers 0 to {len(layers) - 1}, the parts {', '.join(PARTS)}, and the grids {grids}"

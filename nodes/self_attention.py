@@ -49,10 +49,9 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
                 ),
                 *window_inputs(end=0.8),
                 layers_input(
-                    2,
-                    12,
+                    "2-12",
                     "paper: self-attention layers with at most a quarter of the latent's cells (11 of 16 in SD1.x and SD2.x, all 70 in SDXL). "
-                    "all: every one; keeps more, and is right for pictures far smaller than 512 pixels. range: layers by number; in SDXL at 1024 pixels the coarser 60 are 4 to 63.",
+                    "all: every one; keeps more, and is right for pictures far smaller than 512 pixels. custom: layers by number, part or grid; in SDXL at 1024 pixels the coarser 60 are: quarter.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
@@ -83,10 +82,9 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
                 *source_inputs("The trajectory of the picture whose content is read.", SOURCE_PROMPT),
                 *window_inputs(start=0.08, end=1.0),
                 layers_input(
-                    10,
-                    15,
+                    "10-15",
                     "paper: the decoder's self-attention layers with at least a quarter of the latent's cells (the last 6 of 16 in SD1.x and SD2.x, "
-                    "the last 6 of 70 in SDXL). all: every one; keeps more of the source's layout too. range: layers by number.",
+                    "the last 6 of 70 in SDXL). all: every one; keeps more of the source's layout too. custom: layers by number, part or grid.",
                 ),
                 io.Mask.Input("source_mask", optional=True, tooltip="The object in the source. Needs the target's mask too."),
                 io.Mask.Input(
@@ -130,10 +128,9 @@ class MaskKeysAndValuesNode(io.ComfyNode):
                 *mask_on_layers_inputs(),
                 *window_inputs(end=1.0),
                 layers_input(
-                    10,
-                    15,
+                    "10-15",
                     "paper: the decoder's self-attention layers with at least a quarter of the latent's cells (the last 6 of 16 in SD1.x and SD2.x, "
-                    "the last 6 of 70 in SDXL). all: every one; suppresses more. range: layers by number.",
+                    "the last 6 of 70 in SDXL). all: every one; suppresses more. custom: layers by number, part or grid.",
                 ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
@@ -190,10 +187,9 @@ class ReferenceAttentionNode(io.ComfyNode):
                 ),
                 *window_inputs(start=0.08, end=1.0),
                 layers_input(
-                    10,
-                    15,
+                    "10-15",
                     "paper: the decoder's self-attention layers with at least a quarter of the latent's cells (the last 6 of 16 in SD1.x and SD2.x, "
-                    "the last 6 of 70 in SDXL). all: every one. range: layers by number.",
+                    "the last 6 of 70 in SDXL). all: every one. custom: layers by number, part or grid.",
                 ),
                 map_grid_input(),
                 io.Mask.Input("reference_mask", optional=True, tooltip="What is seen of the reference. Not connected: all of it."),

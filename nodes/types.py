@@ -7,7 +7,7 @@ from collections.abc import Callable
 from comfy_api.latest import io
 
 from ..host.errors import GraftError
-from ..host.layers import Layers, all_layers, layer_range, layers_at
+from ..host.layers import Layers, all_layers, layers_at, named_layers
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
@@ -42,15 +42,18 @@ def window_inputs(end: float, start: float = 0.0) -> list:
     ]
 
 
-def layers_input(first: int, last: int, tooltip: str) -> io.DynamicCombo.Input:
-    """Which self-attention layers an edit touches; `first` to `last` is the paper's range in SD1.x."""
-    tip = "self-attention layer, counted from 0 in the order of execution"
-    chosen = [
-        io.Int.Input("first_layer", default=first, min=0, max=200, tooltip=f"First {tip}."),
-        io.Int.Input("last_layer", default=last, min=0, max=200, tooltip=f"Last {tip}, included."),
-    ]
-    options = [io.DynamicCombo.Option("paper", []), io.DynamicCombo.Option("all", []), io.DynamicCombo.Option("range", chosen)]
-    return io.DynamicCombo.Input("layers", options=options, tooltip=tooltip)
+def layers_input(custom: str, tooltip: str) -> io.DynamicCombo.Input:
+    """Which self-attention layers an edit touches; `custom` is the paper's choice in SD1.x."""
+    text = io.String.Input(
+        "custom_layers",
+        default=custom,
+        tooltip="Layers, separated by commas. Numbers and ranges count from 0 in the order of execution: 3, 10-15. input, middle, output are parts "
+        "of the network; full, half, quarter, eighth are grids, by their part of the latent's side; words side by side mean what all of them name: "
+        "output half. not takes layers away: all, not middle.",
+        advanced=True,
+    )
+    options = [io.DynamicCombo.Option("paper", []), io.DynamicCombo.Option("all", []), io.DynamicCombo.Option("custom", [text])]
+    return io.DynamicCombo.Input("layers", options=options, tooltip=tooltip, extra_dict={"advanced": True})
 
 
 def chosen_layers(network, layers: dict | None, paper: Callable[..., Layers]) -> Layers:
@@ -60,9 +63,9 @@ def chosen_layers(network, layers: dict | None, paper: Callable[..., Layers]) ->
             return paper(network)
         case "all":
             return all_layers(network)
-        case "range":
-            return layer_range(network, layers["first_layer"], layers["last_layer"])
-    raise GraftError(f"layers: {layers['layers']!r} is not one of paper, all, range")
+        case "custom":
+            return named_layers(network, layers["custom_layers"])
+    raise GraftError(f"layers: {layers['layers']!r} is not one of paper, all, custom")
 
 
 def mask_on_layers_inputs() -> list:

@@ -266,7 +266,7 @@ def test_the_masks_are_of_every_kind():
 
 def keeping_layout(model, source: Trajectory):
     """Free-Prompt-Editing in all layers: the target attends with the source's maps."""
-    layers = {"layers": "range", "first_layer": 0, "last_layer": len(all_layers(require_unet(model))) - 1}
+    layers = {"layers": "custom", "custom_layers": f"0-{len(all_layers(require_unet(model))) - 1}"}
     inputs = {"strength": 1.0, "start_percent": 0.0, "end_percent": INJECTED / STEPS, "layers": layers}
     return ReplaceSelfAttentionNode.EXECUTE_NORMALIZED(model=model, source=source, source_conditioning=EXCEPTIONAL, **inputs)[0]
 

@@ -128,7 +128,7 @@ def test_it_runs_in_the_hosts_ksampler(sd1):
 def test_it_goes_with_another_edit_in_other_layers(sd1):
     """Free-Prompt-Editing's queries and keys come from the source where keys are not masked."""
     source = random_trajectory(sd1, TARGET, steps=STEPS)
-    rest = {"start_percent": 0.0, "end_percent": 1.0, "strength": 1.0, "layers": {"layers": "range", "first_layer": 0, "last_layer": 6}}
+    rest = {"start_percent": 0.0, "end_percent": 1.0, "strength": 1.0, "layers": {"layers": "custom", "custom_layers": "0-6"}}
     both = ReplaceSelfAttentionNode.EXECUTE_NORMALIZED(model=edited(sd1), source=source, source_conditioning=TARGET, **rest)[0]
     one = ReplaceSelfAttentionNode.EXECUTE_NORMALIZED(model=sd1, source=source, source_conditioning=TARGET, **rest)[0]
     results = [ours(model) for model in (both, one, edited(sd1))]

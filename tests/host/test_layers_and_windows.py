@@ -10,8 +10,8 @@ from graft.host.layers import (
     attention_layers,
     coarse_layers,
     fine_decoder_layers,
-    layer_range,
     layers_at,
+    named_layers,
     require_unet,
 )
 from graft.host.windows import Window
@@ -83,15 +83,57 @@ def test_a_level_without_attention_is_refused_with_those_there_are():
         layers_at(network, 0)
 
 
-def test_a_range_counts_from_zero_and_includes_both_ends(sd1):
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("2-12", range(2, 13)),
+        ("3", [3]),
+        ("0, 14 - 15,", [0, 14, 15]),
+        ("all", range(16)),
+        ("input", range(6)),
+        ("middle", [6]),
+        ("Output", range(7, 16)),
+        ("output half, output full", range(10, 16)),
+        ("eighth", [6]),
+        ("all, not middle", [0, 1, 2, 3, 4, 5, *range(7, 16)]),
+        ("not full", range(2, 13)),
+        ("half, not 0-8 input, 0", [0, 10, 11, 12]),
+        ("10-15 half", [10, 11, 12]),
+    ],
+)
+def test_a_text_names_layers_by_number_part_and_grid(sd1, text, numbers):
     layers = tuple(attention_layers(require_unet(sd1)))
-    assert layer_range(require_unet(sd1), 2, 12) == set(layers[2:13])
+    assert named_layers(require_unet(sd1), text) == {layers[number] for number in numbers}
 
 
-@pytest.mark.parametrize(("first", "last"), [(3, 2), (-1, 2), (0, 16)])
-def test_a_range_outside_the_model_is_refused_with_its_bounds(sd1, first, last):
-    with pytest.raises(GraftError, match=rf"first_layer, last_layer: {first} to {last}.*0 to 15"):
-        layer_range(require_unet(sd1), first, last)
+def test_a_grid_names_the_same_layers_of_sdxl_as_its_level():
+    network = require_unet(make_model("sdxl", device="meta", **FULL_SDXL_DEPTHS))
+    layers = tuple(attention_layers(network))
+    assert named_layers(network, "quarter") == layers_at(network, 2) == set(layers[4:64])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "'' names no layer"),
+        (" , ", "' , ' names no layer"),
+        ("3-2", "'3-2' names no layer"),
+        ("0-3, 9-16", "'9-16' is beyond the last layer"),
+        ("-1", "'-1' in '-1' is no layer, range, part or grid"),
+        ("10-15, ouput half", "'ouput' in 'ouput half' is no layer, range, part or grid"),
+        ("middle full", "'middle full' names no layer"),
+        ("3, not", "'not' names no layer"),
+        ("input, not input", "'input, not input' names no layer"),
+        ("²", "'²' in '²' is no layer, range, part or grid"),
+    ],
+)
+def test_a_bad_piece_is_named_with_what_there_is(sd1, text, problem):
+    with pytest.raises(GraftError) as caught:
+        named_layers(require_unet(sd1), text)
+    assert (
+        str(caught.value)
+        == f"layers: {problem}; this model has layers 0 to 15, the parts input, middle, output, and the grids full, half, quarter, eighth"
+    )
 
 
 def test_other_families_of_networks_are_refused_by_name(sd1):

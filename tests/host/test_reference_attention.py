@@ -230,7 +230,7 @@ def test_an_empty_window_is_the_node_absent(sd1):
 def test_layers_before_the_first_map_keep_their_own_attention(sd1):
     """From the first step on in every layer: those before the first map of words stay plain in that step, the others do not."""
     source = random_trajectory(sd1, SOURCE)
-    first = edited(sd1, reference_of(sd1), "dog", {"layers": "range", "first_layer": 0, "last_layer": 3}, start_percent=0.0)
+    first = edited(sd1, reference_of(sd1), "dog", {"layers": "custom", "custom_layers": "0-3"}, start_percent=0.0)
     everywhere = edited(sd1, reference_of(sd1), "dog", {"layers": "all"}, start_percent=0.0)
     plain, early, all_ = (one_step(model, source, 0)[-1].rows(0)[1] for model in (sd1, first, everywhere))
     assert torch.equal(plain, early) and not torch.equal(plain, all_)

@@ -164,12 +164,12 @@ def test_the_node_takes_layers_by_rule_and_by_range(sd1):
     source = trajectory(sd1)
     by_rule = plan_of(edited(sd1, source)).edits[0]
     assert by_rule.layers == coarse_layers(require_unet(sd1))
-    by_range = plan_of(edited(sd1, source, layers={"layers": "range", "first_layer": 2, "last_layer": 12})).edits[0]
+    by_range = plan_of(edited(sd1, source, layers={"layers": "custom", "custom_layers": "2-12"})).edits[0]
     layers = tuple(attention_layers(require_unet(sd1)))
     assert by_range.layers == frozenset(layers[2:13])
     ours, theirs = (
         sample(edited(sd1, source, layers=choice), TARGET, NEGATIVE, steps=2)
-        for choice in (PAPER, {"layers": "range", "first_layer": 2, "last_layer": 12})
+        for choice in (PAPER, {"layers": "custom", "custom_layers": "2-12"})
     )
     assert torch.equal(ours, theirs)
 
@@ -197,7 +197,7 @@ def test_the_node_carries_the_streams_prompt_and_trajectory(sd1):
 def test_all_layers_are_the_whole_range(sd1):
     source, last = trajectory(sd1), len(attention_layers(require_unet(sd1))) - 1
     by_name = edited(sd1, source, layers={"layers": "all"})
-    by_number = edited(sd1, source, layers={"layers": "range", "first_layer": 0, "last_layer": last})
+    by_number = edited(sd1, source, layers={"layers": "custom", "custom_layers": f"0-{last}"})
     assert torch.equal(*(sample(one, TARGET, NEGATIVE, steps=STEPS) for one in (by_name, by_number)))
     with pytest.raises(GraftError, match=r"^layers: 'none'"):
         edited(sd1, source, layers={"layers": "none"})

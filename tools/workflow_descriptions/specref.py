@@ -115,7 +115,7 @@ CASES = (
         threshold=0.32,
         words="colorful, plaid, dress",
         places=("white, dress", "colorful, plaid, dress"),
-        layers=Choice("range", first_layer=14, last_layer=15),
+        layers=Choice("custom", custom_layers="14-15"),
     ),
     Case(
         "cushion to cake",
