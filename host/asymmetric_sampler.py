@@ -82,7 +82,9 @@ class AsymmetricSampler(GraftSampler):
         run: Run | None = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
         levels = set() if run is None else set(run.injected_levels())
         boosted = self.intervals.boosted(model_sampling, sigmas).tolist()
-        generators = [torch.Generator().manual_seed((extra_args.get("seed") or 0) + picture) for picture in range(len(x))]
+        # Not the seed itself: the host has drawn the start noise from it.
+        seed = (extra_args.get("seed") or 0) + 1
+        generators = [torch.Generator().manual_seed(seed + picture) for picture in range(len(x))]
         for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             if float(sigma) in levels:
                 x, denoised, edited = self._injected(denoise, x, sigma, run)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from comfy.model_management import load_models_gpu
 from comfy.patcher_extension import WrappersMP
+from comfy.sample import prepare_noise
 from comfy_extras.nodes_freelunch import FreeU_V2
 from graft.host.asymmetric_sampler import AsymmetricSampler, Intervals
 from graft.host.errors import GraftError
@@ -95,7 +96,7 @@ def inject_fusion(model, trajectory, omega: float = 0.0, boost: int = 0, gamma: 
     sigmas, sampling = schedule(model, STEPS), model.model.model_sampling
     edit, boosting = (float(sampling.sigma(torch.tensor(t))) for t in (400, boost))
     x = (noise(0) if start is None else start) * sigmas[0]
-    generators = [torch.Generator().manual_seed(7 + picture) for picture in range(len(x))]
+    generators = [torch.Generator().manual_seed(8 + picture) for picture in range(len(x))]
     for sigma, sigma_next in pairwise(sigmas):
         plain = guided(*(predicted(model, x, sigma, prompt) for prompt in (NEGATIVE, TARGET)), CFG)
         if sigma >= edit:
@@ -127,6 +128,19 @@ def test_mixing_is_the_papers_algorithm_with_whole_predictions(model, omega):
 def test_boosting_adds_the_noise_of_ddim_with_eta_1_in_the_last_steps(sd1):
     expected = inject_fusion(sd1, content(sd1), boost=300)
     require_close(ours(mixed(sd1), asymmetric(boost=300)), expected, ours(mixed(sd1)))
+
+
+def test_noise_of_boosting_is_not_the_noise_of_the_start(sd1):
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "graft.host.asymmetric_sampler.boosted_step",
+            lambda x, denoised, fresh, *levels: drawn.append(fresh) or boosted_step(x, denoised, fresh, *levels),
+        )
+        ours(mixed(sd1), asymmetric(boost=300))
+    first = drawn[0]
+    assert not torch.equal(first, prepare_noise(torch.zeros(first.shape), 7))
+    assert float(first.std()) == pytest.approx(1, abs=0.1)
 
 
 def test_gamma_0_is_the_node_absent_and_the_sampler_plain_ddim(model):
