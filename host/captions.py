@@ -35,9 +35,20 @@ def captioned(pictures: Tensor, texts: Sequence[str], scales: Sequence[Scale]) -
     return torch.cat([enlarged, strips(enlarged.shape[2], texts, scales)], dim=1)
 
 
-def strips(width: int, texts: Sequence[str], scales: Sequence[Scale]) -> Tensor:
-    """(B, h, width, 3): texts, whose first line is the title, above the bars of their scales. All are as high as the highest."""
-    font = ImageFont.load_default(max(SMALLEST_TEXT, width // 36))
+def stages_captioned(pictures: Tensor, sigmas: Sequence[float], model) -> Tensor:
+    """The stages (B, H, W, 3) of one picture with their B noise levels below, and bars that fill from noise to picture."""
+    sampling, part = model.get_model_object("model_sampling"), torch.arange(256)[:, None] / 255
+    bars = [torch.where(part <= percent_at(sampling, sigma), 0.3, 0.85).expand(-1, 3) for sigma in sigmas]
+    texts = [f"sigma {number(sigma)}\n{percent(sampling, sigma)} % of the run" for sigma in sigmas]
+    return captioned(pictures, texts, [Scale("noise", "picture", bar) for bar in bars])
+
+
+def strips(width: int, texts: Sequence[str], scales: Sequence[Scale], size: int | None = None) -> Tensor:
+    """(B, h, width, 3): texts, whose first line is the title, above the bars of their scales. All are as high as the highest.
+
+    `size` is the text's, in pixels; by default it grows with the width.
+    """
+    font = ImageFont.load_default(size or max(SMALLEST_TEXT, width // 36))
     line, margin = sum(font.getmetrics()), font.size // 2
     inner = width - 2 * margin
     titles = [wrapped(text, font, inner) for text in texts]
@@ -54,6 +65,7 @@ def strips(width: int, texts: Sequence[str], scales: Sequence[Scale]) -> Tensor:
             draw.text((margin, margin // 2 + row * line), words, fill="black" if row < of_title else GREY, font=font)
         colours = scale.bar[torch.linspace(0, len(scale.bar) - 1, inner).round().long()]
         strip.paste(as_image(colours.expand(bar_end - bar_top - margin // 2, -1, -1)), (margin, bar_top + margin // 2))
+        draw.rectangle((margin - 1, bar_top + margin // 2 - 1, margin + inner, bar_end), outline=GREY)  # an end may be white
         for row, words in enumerate(low):
             draw.text((margin, bar_end + row * line), words, fill=GREY, font=font)
         for row, words in enumerate(high):
@@ -81,10 +93,19 @@ def wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
 
 
 def noise_levels(sampling, sigmas: Sequence[float]) -> str:
-    """The highest and the lowest of noise levels, as sigmas and in percent of the run, which count as `start_percent` does."""
+    """The highest and the lowest of noise levels, as sigmas and in percent of the run."""
     ends = sorted({max(sigmas), min(sigmas)}, reverse=True)
-    percents = " to ".join(f"{100 * percent_at(sampling, sigma):.0f}" for sigma in ends)
-    return f"sigma {' to '.join(map(number, ends))} ({percents} %)"
+    return f"sigma {' to '.join(map(number, ends))} ({' to '.join(dict.fromkeys(percent(sampling, sigma) for sigma in ends))} % of the run)"
+
+
+def percent(sampling, sigma: float) -> str:
+    """Where in a run a noise level is, in whole percents that count as `start_percent` does."""
+    return f"{100 * percent_at(sampling, sigma):.0f}"
+
+
+def counted(count: int, thing: str) -> str:
+    """Such as "1 step" and "2 steps"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -47,7 +47,8 @@ class ShowAttention(io.ComfyNode):
         layers = map_layers(require_unet(guider.model_patcher), word_map_grid)
         latent, record = generate_and_record(guider, noise, latent_image, sampler, sigmas, words)
         image = decode(vae, latent["samples"])
-        return io.NodeOutput(latent, image, heat_maps(record, layers, image), layers_by_steps(record))
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        return io.NodeOutput(latent, image, heat_maps(record, layers, image, sampling), layers_by_steps(record, sampling))
 
 
 NODES = [ShowAttention]

@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..host import sampling, trajectory_files
+from ..host.captions import stages_captioned
 from ..host.pictures import decode, encode, for_vae, psnr
 from ..inversion.trajectory import Trajectory
 from .types import SOLVERS, TrajectoryType
@@ -236,7 +237,7 @@ class ShowTrajectory(io.ComfyNode):
     def execute(cls, model, vae, trajectory: Trajectory, stages: int) -> io.NodeOutput:
         chosen = torch.linspace(0, trajectory.steps, min(stages, trajectory.steps + 1)).round().long()
         shown = [for_vae(model, trajectory.scaled_to_picture(index)[:1]) for index in chosen.tolist()]
-        images = torch.cat([decode(vae, latent) for latent in shown])
+        images = stages_captioned(torch.cat([decode(vae, latent) for latent in shown]), trajectory.sigmas[chosen].tolist(), model)
         return io.NodeOutput(images, ui=ui.PreviewImage(images, cls=cls))
 
 

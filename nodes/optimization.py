@@ -12,7 +12,7 @@ from ..host.latent_optimization import Editor, MaskedKeys, Optimization, SourceK
 from ..host.layers import fine_decoder_layers, require_unet
 from ..host.perceptual import PerceptualLoss
 from ..host.pictures import encode
-from ..host.unnaturalness import shown, unnaturalness_map
+from ..host.unnaturalness import explained, shown, unnaturalness_map
 from ..optimization.descent import Descent
 from .types import batched, mask_on_layers_inputs
 
@@ -348,7 +348,8 @@ class UnnaturalnessMap(io.ComfyNode):
     def execute(cls, model, conditioning, vae, image, seed, draws, lowest_timestep, highest_timestep, measure) -> io.NodeOutput:
         timesteps = lowest_timestep, highest_timestep
         heat = unnaturalness_map(model, conditioning, encode(vae, image), timesteps, draws, seed, MEASURES[measure])
-        return io.NodeOutput(*shown(heat, image[..., :3]))
+        heated, mask = shown(heat, image[..., :3])
+        return io.NodeOutput(explained(heated, model, timesteps, draws, MEASURES[measure]), mask)
 
 
 NODES = [OptimizeLatent, PerceptualLossNode, UnnaturalnessMap]

@@ -95,5 +95,5 @@ def test_a_run_begins_at_0_and_ends_at_100_percent(sd1):
     sampling = sd1.get_model_object("model_sampling")
     first = float(sampling.sigma_max)
     assert percent_at(sampling, first) < 2e-3 and percent_at(sampling, 0.0) == 1
-    assert noise_levels(sampling, [first, 1.0, 0.0]) == f"sigma {number(first)} to 0 (0 to 100 %)"
-    assert noise_levels(sampling, [first]) == f"sigma {number(first)} (0 %)"
+    assert noise_levels(sampling, [first, 1.0, 0.0]) == f"sigma {number(first)} to 0 (0 to 100 % of the run)"
+    assert noise_levels(sampling, [first]) == f"sigma {number(first)} (0 % of the run)"
