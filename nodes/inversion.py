@@ -229,7 +229,13 @@ class ShowTrajectory(io.ComfyNode):
                 TrajectoryType.Input("trajectory", tooltip="The trajectory to show."),
                 io.Int.Input("stages", default=6, min=2, max=50, tooltip="How many pictures to show."),
             ],
-            outputs=[io.Image.Output(display_name="images", tooltip="The stages of the first picture, as a batch.")],
+            outputs=[
+                io.Image.Output(
+                    display_name="images",
+                    tooltip="The stages of the first picture, as a batch. Below each its noise level, as sigma and in percent of the run, and a bar that "
+                    "fills from noise to picture. Pictures narrower than 256 pixels are enlarged.",
+                )
+            ],
             is_output_node=True,
         )
 

@@ -337,9 +337,14 @@ class UnnaturalnessMap(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="heat_map", tooltip="The map over the picture."),
+                io.Image.Output(
+                    display_name="heat_map",
+                    tooltip="The map over the picture, to look at. Below it the noise levels, as sigmas and in percent of the run, and what colours mean: "
+                    "0 is what fits, 1 what does not. Pictures narrower than 256 pixels are enlarged.",
+                ),
                 io.Mask.Output(
-                    display_name="mask", tooltip="The map alone: 1 where the model would change the picture as much as its parts differ."
+                    display_name="mask",
+                    tooltip="The map alone, as large as the picture: 1 where the model would change the picture as much as its parts differ.",
                 ),
             ],
         )
