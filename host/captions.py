@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,11 +76,15 @@ def strips(width: int, texts: Sequence[str], scales: Sequence[Scale], size: int 
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """The lines of a text that are at most `width` pixels wide: broken at spaces, and within words that are wider than a line."""
+    """The lines of a text that are at most `width` pixels wide.
+
+    They are broken at spaces, in parentheses and within words only where these are wider than a line.
+    """
     lines = []
     for paragraph in text.split("\n"):
         lines.append("")
-        for word in paragraph.split():
+        groups = re.findall(r"\([^()]*\)\S*|\S+", paragraph)
+        for word in (word for group in groups for word in ([group] if font.getlength(group) <= width else group.split())):
             if lines[-1] and font.getlength(f"{lines[-1]} {word}") <= width:
                 lines[-1] += f" {word}"
                 continue

@@ -71,8 +71,8 @@ def layers_by_steps(record: AttentionRecord, sampling) -> Tensor:
     levels = [levels[index] for index in np.linspace(0, len(levels) - 1, min(COLUMNS, len(levels))).round().astype(int)]
     layers = list(record.maps[levels[0]])
     pages = torch.stack([_page(record, number_of_word, layers, levels, sampling) for number_of_word in range(len(record.words))])
-    scale = Scale("least of a square", "most of that square, whose share of the attention is below it", colours(torch.linspace(0, 1, 256)))
-    texts = [f"{word}\neach layer at each step, {noise_levels(sampling, levels)}" for word in record.words]
+    scale = Scale("least of each square", "most of each square: the number below it", colours(torch.linspace(0, 1, 256)))
+    texts = [f"{word}\nshare of the attention, layer by layer and step by step: {noise_levels(sampling, levels)}" for word in record.words]
     return torch.cat([strips(pages.shape[2], texts, [scale] * len(pages), TITLE), pages], dim=1)
 
 
@@ -95,6 +95,7 @@ def _page(record: AttentionRecord, number_of_word: int, layers: list[Layer], lev
         draw.text((GAP, upper), name, fill="black", font=font)
         for column, map_ in enumerate(of_layer):
             left = gutter + column * across
+            draw.rectangle((left - 1, upper - 1, left + cell[0], upper + cell[1]), outline=GREY)  # the map may be white
             page.paste(as_image(colours(_normalised(map_))).resize(cell, Image.Resampling.NEAREST), (left, upper))
             draw.text((left, upper + cell[1]), _share(map_.max()), fill=GREY, font=font)
     return as_tensor(page)

@@ -64,7 +64,9 @@ def test_no_word_is_cut_whatever_its_length(width, text):
     assert bool((strip < 0.5).any())
 
 
-@pytest.mark.parametrize("text", ["", "cat", LONG, f"of {LONG} and {LONG}", "a ti|ger on a mat " * 5])
+@pytest.mark.parametrize(
+    "text", ["", "cat", LONG, f"of {LONG} and {LONG}", "a (cat, a)dog f(x y) (b", f"({LONG} of {LONG})", "a ti|ger on a mat " * 5]
+)
 def test_lines_hold_all_of_a_text_and_none_is_too_wide(text):
     lines = wrapped(text, FONT, 120)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
@@ -74,6 +76,12 @@ def test_lines_hold_all_of_a_text_and_none_is_too_wide(text):
 def test_lines_break_at_spaces_and_at_line_ends():
     assert wrapped("one two\nthree", FONT, 500) == ["one two", "three"]
     assert wrapped("one two", FONT, FONT.getlength("one tw")) == ["one", "two"]
+
+
+def test_what_is_in_parentheses_stays_together_where_it_can():
+    width = FONT.getlength("sigma 3 (70 to")
+    assert wrapped("sigma 3 (70 to 90 %)", FONT, width) == ["sigma 3", "(70 to 90 %)"]
+    assert wrapped("(70 to 90 % of all of the run)", FONT, width) == ["(70 to 90 % of", "all of the run)"]
 
 
 @pytest.mark.parametrize(

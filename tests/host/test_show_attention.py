@@ -137,8 +137,8 @@ def test_the_legend_is_what_heat_looks_like_over_a_picture():
 def test_pages_say_word_noise_levels_and_that_every_square_has_its_own_scale(sd1):
     pages = shown(sd1).result[3]
     first, last = (schedule(sd1, STEPS)[index] for index in (0, -2))
-    levels = f"each layer at each step, sigma {first:.3g} to {last:.3g} ({' to '.join(percents(sd1, (first, last)))} % of the run)"
-    scale = Scale("least of a square", "most of that square, whose share of the attention is below it", colours(torch.linspace(0, 1, 256)))
+    levels = f"share of the attention, layer by layer and step by step: sigma {first:.3g} to {last:.3g} ({' to '.join(percents(sd1, (first, last)))} % of the run)"
+    scale = Scale("least of each square", "most of each square: the number below it", colours(torch.linspace(0, 1, 256)))
     expected = strips(pages.shape[2], [f"tiger\n{levels}", f"mat\n{levels}"], [scale] * 2, size=TITLE)
     assert torch.equal(pages[:, : expected.shape[1]], expected)
 
