@@ -104,7 +104,7 @@ def _page(record: AttentionRecord, number_of_word: int, layers: list[Layer], lev
 def _cell(map_: Tensor) -> tuple[int, int]:
     """Width and height of a map (h, w) on the page, in its own proportions."""
     height, width = map_.shape
-    return round(CELL * width / max(map_.shape)), round(CELL * height / max(map_.shape))
+    return max(1, round(CELL * width / max(map_.shape))), max(1, round(CELL * height / max(map_.shape)))
 
 
 def _size(map_: Tensor) -> str:
