@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,11 @@ def level_at(sampling, timesteps: Tensor) -> Tensor:
     """The noise levels of timesteps (n,), int64, in thousandths of the model's own schedule."""
     levels = sampling.sigmas.float().cpu()
     return levels[timesteps * len(levels) // TIMESTEPS]
+
+
+def percent_at(sampling, sigma: float) -> float:
+    """Where in a run a noise level is, from 0 for noise to 1 for the picture, to a thousandth: `percent_to_sigma` backwards."""
+    return bisect_left(range(1000), -sigma, key=lambda thousandths: -float(sampling.percent_to_sigma(thousandths / 1000))) / 1000
 
 
 def require_picture_latent(model, latent: Tensor, name: str) -> None:

@@ -13,12 +13,18 @@ from torch.nn.functional import interpolate
 from tqdm.auto import tqdm
 
 from ..optimization.unnaturalness import heat, strength, unexpected_change, wanted_change
-from .heat_maps import laid_over
+from .captions import Scale, captioned, counted, noise_levels
+from .heat_maps import laid_over, over_grey
 from .noise_levels import level_at, noise_parts, require_picture_latent, require_timesteps
 from .plan import require_unedited
 
 Measure = Literal["unexpected", "all"]
 """What counts: change beyond what the noise explains, or, as in the article, all of it."""
+LEGENDS: dict[Measure, tuple[str, str, str]] = {
+    "unexpected": ("unnaturalness", "0: fits", "1: does not fit"),
+    "all": ("all change wanted", "0: stays", "1: changes"),
+}
+"""A measure's title, and what no heat and full heat mean."""
 
 
 class Prober(comfy.samplers.Sampler):
@@ -58,14 +64,25 @@ def unnaturalness_map(
     require_picture_latent(model, latent, "image")
     require_timesteps("timestep", timesteps)
     sampling = model.get_model_object("model_sampling")
-    asked = torch.linspace(timesteps[1] - 2, timesteps[0], draws).round().long()
-    sigmas = torch.cat([level_at(sampling, asked), torch.zeros(1)])
+    sigmas = torch.cat([_asked(sampling, timesteps, draws), torch.zeros(1)])
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds({"positive": conditioning})
     prober = Prober(seed, measure)
     callback, disable = latent_preview.prepare_callback(model, draws), not comfy.utils.PROGRESS_BAR_ENABLED
     guider.sample(torch.zeros_like(latent), latent, prober, sigmas, callback=callback, disable_pbar=disable, seed=seed)
     return prober.heat.cpu()
+
+
+def _asked(sampling, timesteps: tuple[int, int], draws: int) -> Tensor:
+    """(draws,): the noise levels at which a model is asked, the highest first."""
+    return level_at(sampling, torch.linspace(timesteps[1] - 2, timesteps[0], draws).round().long())
+
+
+def explained(heated: Tensor, model, timesteps: tuple[int, int], draws: int, measure: Measure) -> Tensor:
+    """Pictures under their heat (B, H, W, 3), as `shown` makes them, with what was measured and what the colours mean below."""
+    sampling, (title, low, high) = model.get_model_object("model_sampling"), LEGENDS[measure]
+    text = f"{title}\n{counted(draws, 'draw')}, {noise_levels(sampling, _asked(sampling, timesteps, draws).tolist())}"
+    return captioned(heated, [text] * len(heated), [Scale(low, high, over_grey())] * len(heated))
 
 
 def shown(heat: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:

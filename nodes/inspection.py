@@ -33,11 +33,15 @@ class ShowAttention(io.ComfyNode):
                 io.Latent.Output(display_name="latent", tooltip="The sampled latent."),
                 io.Image.Output(display_name="image", tooltip="The sampled picture."),
                 io.Image.Output(
-                    display_name="heat_maps", tooltip="One per word, over the picture: the mean over all steps at the chosen grid."
+                    display_name="heat_maps",
+                    tooltip="One per word, over the picture: the mean over all steps at the chosen grid. Below it the word, the noise levels, and what "
+                    "share of the attention the darkest and the brightest place gave to the word; every map has its own scale. Pictures narrower than "
+                    "256 pixels are enlarged.",
                 ),
                 io.Image.Output(
                     display_name="layers_by_steps",
-                    tooltip="One page per word: a row for every layer, a column for every step (ten at most).",
+                    tooltip="One page per word: a row for every layer, a column for every step (ten at most) with its noise level, as sigma and in "
+                    "percent of the run. Every square has its own scale: the share of the attention below it is that of its brightest cell.",
                 ),
             ],
         )
@@ -47,7 +51,8 @@ class ShowAttention(io.ComfyNode):
         layers = map_layers(require_unet(guider.model_patcher), word_map_grid)
         latent, record = generate_and_record(guider, noise, latent_image, sampler, sigmas, words)
         image = decode(vae, latent["samples"])
-        return io.NodeOutput(latent, image, heat_maps(record, layers, image), layers_by_steps(record))
+        sampling = guider.model_patcher.get_model_object("model_sampling")
+        return io.NodeOutput(latent, image, heat_maps(record, layers, image, sampling), layers_by_steps(record, sampling))
 
 
 NODES = [ShowAttention]

@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..host import sampling, trajectory_files
+from ..host.captions import stages_captioned
 from ..host.pictures import decode, encode, for_vae, psnr
 from ..inversion.trajectory import Trajectory
 from .types import SOLVERS, TrajectoryType
@@ -228,7 +229,13 @@ class ShowTrajectory(io.ComfyNode):
                 TrajectoryType.Input("trajectory", tooltip="The trajectory to show."),
                 io.Int.Input("stages", default=6, min=2, max=50, tooltip="How many pictures to show."),
             ],
-            outputs=[io.Image.Output(display_name="images", tooltip="The stages of the first picture, as a batch.")],
+            outputs=[
+                io.Image.Output(
+                    display_name="images",
+                    tooltip="The stages of the first picture, as a batch. Below each its noise level, as sigma and in percent of the run, and a bar that "
+                    "fills from noise to picture. Pictures narrower than 256 pixels are enlarged.",
+                )
+            ],
             is_output_node=True,
         )
 
@@ -236,7 +243,7 @@ class ShowTrajectory(io.ComfyNode):
     def execute(cls, model, vae, trajectory: Trajectory, stages: int) -> io.NodeOutput:
         chosen = torch.linspace(0, trajectory.steps, min(stages, trajectory.steps + 1)).round().long()
         shown = [for_vae(model, trajectory.scaled_to_picture(index)[:1]) for index in chosen.tolist()]
-        images = torch.cat([decode(vae, latent) for latent in shown])
+        images = stages_captioned(torch.cat([decode(vae, latent) for latent in shown]), trajectory.sigmas[chosen].tolist(), model)
         return io.NodeOutput(images, ui=ui.PreviewImage(images, cls=cls))
 
 

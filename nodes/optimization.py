@@ -12,7 +12,7 @@ from ..host.latent_optimization import Editor, MaskedKeys, Optimization, SourceK
 from ..host.layers import fine_decoder_layers, require_unet
 from ..host.perceptual import PerceptualLoss
 from ..host.pictures import encode
-from ..host.unnaturalness import shown, unnaturalness_map
+from ..host.unnaturalness import explained, shown, unnaturalness_map
 from ..optimization.descent import Descent
 from .types import batched, mask_on_layers_inputs
 
@@ -337,9 +337,14 @@ class UnnaturalnessMap(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="heat_map", tooltip="The map over the picture."),
+                io.Image.Output(
+                    display_name="heat_map",
+                    tooltip="The map over the picture, to look at. Below it the noise levels, as sigmas and in percent of the run, and what colours mean: "
+                    "0 is what fits, 1 what does not. Pictures narrower than 256 pixels are enlarged.",
+                ),
                 io.Mask.Output(
-                    display_name="mask", tooltip="The map alone: 1 where the model would change the picture as much as its parts differ."
+                    display_name="mask",
+                    tooltip="The map alone, as large as the picture: 1 where the model would change the picture as much as its parts differ.",
                 ),
             ],
         )
@@ -348,7 +353,8 @@ class UnnaturalnessMap(io.ComfyNode):
     def execute(cls, model, conditioning, vae, image, seed, draws, lowest_timestep, highest_timestep, measure) -> io.NodeOutput:
         timesteps = lowest_timestep, highest_timestep
         heat = unnaturalness_map(model, conditioning, encode(vae, image), timesteps, draws, seed, MEASURES[measure])
-        return io.NodeOutput(*shown(heat, image[..., :3]))
+        heated, mask = shown(heat, image[..., :3])
+        return io.NodeOutput(explained(heated, model, timesteps, draws, MEASURES[measure]), mask)
 
 
 NODES = [OptimizeLatent, PerceptualLossNode, UnnaturalnessMap]

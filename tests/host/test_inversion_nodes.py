@@ -8,8 +8,10 @@ import torch
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 from diffusers import DDIMInverseScheduler
 from einops import reduce, repeat
+from graft.host.captions import Scale, strips
 from graft.host.errors import GraftError
 from graft.host.fingerprints import model_fingerprint
+from graft.host.noise_levels import percent_at
 from graft.host.plan import Plan
 from graft.host.run import carry_out
 from graft.host.sampling import GraftSampler
@@ -291,9 +293,22 @@ def test_a_file_that_changed_is_read_again(sd1, folders):
 def test_show_trajectory_goes_evenly_from_noise_to_picture(sd1, stages, shown):
     trajectory = inverted(sd1).result[0]
     output = run(inversion.ShowTrajectory, model=sd1, vae=VAE, trajectory=trajectory, stages=stages)
-    expected = [VAE.decode(sd1.model.process_latent_out(trajectory.scaled_to_picture(level)[:1])) for level in shown]
-    assert torch.equal(output[0], torch.cat(expected).clamp(0, 1))
+    expected = torch.cat([VAE.decode(sd1.model.process_latent_out(trajectory.scaled_to_picture(level)[:1])) for level in shown]).clamp(0, 1)
+    assert torch.equal(output[0][:, : 2 * expected.shape[1] : 2, ::2], expected)  # twice as large, to have room for words
     assert len(output.ui.as_dict()["images"]) == len(shown)
+
+
+def test_every_stage_says_its_noise_level(sd1):
+    """Below each stage what is written out here, over a bar that is as full as the run has gone."""
+    trajectory = inverted(sd1).result[0]
+    seen = run(inversion.ShowTrajectory, model=sd1, vae=VAE, trajectory=trajectory, stages=3)[0]
+    percent = [percent_at(sd1.get_model_object("model_sampling"), float(trajectory.sigmas[index])) for index in (0, 2, 4)]
+    texts = [f"sigma {trajectory.sigmas[index]:.3g}\n{100 * done:.0f} % of the run" for index, done in zip((0, 2, 4), percent, strict=True)]
+    assert texts[-1] == "sigma 0\n100 % of the run" and percent[0] < percent[1] < percent[2]
+    part = torch.linspace(0, 1, 256)[:, None].expand(-1, 3)
+    bars = [torch.where(part <= done, 0.3, 0.85) for done in percent]
+    expected = strips(seen.shape[2], texts, [Scale("noise", "picture", bar) for bar in bars])
+    assert torch.equal(seen[:, -expected.shape[1] :], expected)
 
 
 # All of them

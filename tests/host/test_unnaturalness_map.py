@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from graft.host import miniature
+from graft.host.captions import Scale, strips
 from graft.host.errors import GraftError
+from graft.host.heat_maps import laid_over, over_grey
 from graft.host.noise_levels import level_at
 from graft.host.prompts import encode_prompt
-from graft.host.unnaturalness import unnaturalness_map
+from graft.host.unnaturalness import explained, unnaturalness_map
 from graft.miniature import drawing, world
 from graft.nodes.optimization import UnnaturalnessMap
 from graft.nodes.self_attention import MaskKeysAndValuesNode
@@ -38,7 +40,7 @@ def found() -> dict:
     model, vae = miniature.load_model(), miniature.load_vae()
     empty = encode_prompt(miniature.load_clip(), "")
     inputs = {"model": model, "conditioning": empty, "vae": vae, "seed": 0, "draws": 9, "lowest_timestep": 100, "highest_timestep": 300}
-    maps = {"regions": torch.from_numpy(np.stack(regions))}
+    maps = {"regions": torch.from_numpy(np.stack(regions)), "pictures": torch.from_numpy(np.stack(pasted)).float()}
     for name, pictures, measure in (("pasted", pasted, "unexpected"), ("drawn", drawn, "unexpected"), ("drawn", drawn, "all (paper)")):
         images = torch.from_numpy(np.stack(pictures)).float()
         maps[name, measure] = UnnaturalnessMap.EXECUTE_NORMALIZED(**inputs, image=images, measure=measure).result
@@ -66,10 +68,36 @@ def test_an_object_that_belongs_there_is_no_such_spot(found):
 
 def test_the_heat_lies_over_the_picture_on_the_same_scale_for_all(found):
     heat_map, mask = found["pasted", "unexpected"]
-    assert heat_map.shape == (SCENES, 64, 64, 3) and mask.shape == (SCENES, 64, 64)
+    assert heat_map.shape[0] == SCENES and heat_map.shape[2:] == (256, 3) and mask.shape == (SCENES, 64, 64)
     assert float(mask.min()) >= 0 and float(mask.max()) <= 1 and bool(heat_map.isfinite().all())
     brighter = found["drawn", "unexpected"][1].mean() < mask.mean()
     assert bool(brighter)
+
+
+def test_the_mask_is_the_bare_map_and_the_heat_map_shows_it_four_times_as_large(found):
+    heat_map, mask = found["pasted", "unexpected"]
+    assert torch.equal(heat_map[:, 1:256:4, 2:256:4], laid_over(found["pictures"], mask))
+
+
+@pytest.mark.parametrize(
+    ("measure", "title", "ends"),
+    [("unexpected", "unnaturalness", ("0: fits", "1: does not fit")), ("all (paper)", "all change wanted", ("0: stays", "1: changes"))],
+)
+def test_the_heat_map_says_what_was_measured_at_which_noise_levels_and_what_colours_mean(found, measure, title, ends):
+    """Timesteps 298 to 100: sigmas of the miniature, and 1 - t / 999 of the run."""
+    heat_map = found["drawn", measure][0]
+    highest, lowest = level_at(miniature.load_model().get_model_object("model_sampling"), torch.tensor([298, 100])).tolist()
+    text = f"{title}\n9 draws, sigma {highest:.3g} to {lowest:.3g} (70 to 90 % of the run)"
+    expected = strips(256, [text], [Scale(*ends, over_grey())])
+    assert torch.equal(heat_map[:, -expected.shape[1] :], expected.expand(SCENES, -1, -1, -1))
+
+
+def test_one_draw_is_said_at_its_one_noise_level(sd1):
+    asked = explained(torch.rand(1, 64, 64, 3), sd1, (100, 300), 1, "unexpected")
+    level = float(level_at(sd1.get_model_object("model_sampling"), torch.tensor(298)))
+    text = f"unnaturalness\n1 draw, sigma {level:.3g} (70 % of the run)"
+    expected = strips(256, [text], [Scale("0: fits", "1: does not fit", over_grey())])
+    assert torch.equal(asked[:, 256:], expected)
 
 
 # What it computes

@@ -130,6 +130,11 @@ def sample(
 def show_enlarged(graph: Graph, picture: Output, title: str, save_as: str | None = None) -> Node:
     """Show one of the miniature's pictures, four times as large; with `save_as` it is saved under that prefix too."""
     enlarged = graph.add("ImageScaleBy", title="Enlarge", image=picture, upscale_method="nearest-exact", scale_by=4.0)
+    return show(graph, enlarged[0], title, save_as)
+
+
+def show(graph: Graph, picture: Output, title: str, save_as: str | None = None) -> Node:
+    """Show pictures as they are; with `save_as` they are saved under that prefix too."""
     if save_as is None:
-        return graph.add("PreviewImage", title=title, images=enlarged[0])
-    return graph.add("SaveImage", title=title, images=enlarged[0], filename_prefix=save_as)
+        return graph.add("PreviewImage", title=title, images=picture)
+    return graph.add("SaveImage", title=title, images=picture, filename_prefix=save_as)

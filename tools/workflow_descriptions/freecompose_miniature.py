@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import Model, load_miniature, show_enlarged
+from . import Model, load_miniature, show, show_enlarged
 from .freecompose import HARMONISATION, REMOVAL, TEXT, Prompts, decode, encode_picture, keep_look, optimize, prompt
 
 UNNATURALNESS = "Unnaturalness Map (miniature)"
@@ -220,5 +220,5 @@ def _unnaturalness() -> Graph:
         empty = prompt(graph, model, "Empty prompt", "")
         for title, picture in (("2 map", paste.picture), ("4 map of the truth", paste.truth["picture"])):
             heat = graph.add("GraftUnnaturalnessMap", model=model.unet, conditioning=empty, vae=model.vae, image=picture)
-            show_enlarged(graph, heat["heat_map"], title, save_as="Graft/unnaturalness" if title == "2 map" else None)
+            show(graph, heat["heat_map"], title, save_as="Graft/unnaturalness" if title == "2 map" else None)
     return graph

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from graph import Choice, Graph, Output, Place
 
-from . import Model, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show_enlarged, steps_of
+from . import Model, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show, show_enlarged, steps_of
 
 MINIATURE = "Prompt-to-Prompt (miniature)"
 OLD_COLOUR, NEW_COLOUR = "red", "blue"
@@ -142,7 +142,7 @@ def _miniature() -> Graph:
             word_map_grid="half",
         )
         show_enlarged(graph, sampled["image"], "2 result", save_as="Graft/prompt-to-prompt")
-        show_enlarged(graph, sampled["heat_maps"], "4 where words are looked at")
+        show(graph, sampled["heat_maps"], "4 where words are looked at")
         graph.add("PreviewImage", title="5 layers by steps", images=sampled["layers_by_steps"], at=Place(width=400, height=560))
     return graph
 
