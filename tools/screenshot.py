@@ -135,6 +135,7 @@ class Editor:
             """kind => {
                 const node = app.graph._nodes.find(node => node.type === kind)
                 app.canvas.deselectAll()
+                app.canvas.ds.scale = 1
                 app.canvas.centerOnNode(node)
                 app.canvas.selectNode(node)
             }""",

@@ -29,7 +29,7 @@ def main() -> int:
     choices = ServerOptions(options.comfyui, device=options.device, port=options.port, base_directory=base, flags=tuple(flags))
     with running_server(choices) as server:
         print(f"\n  {server.address}\n")
-        print("Graft's workflows are in the template browser (menu: Workflow, Browse Templates, Graft).")
+        print("Graft's workflows are in the template browser (Templates in the bar on the left, then graft).")
         print(f"Models: {models}\nPictures, settings and log: {base}\nStop with Ctrl-C.", flush=True)
         if sys.stdout.isatty():
             webbrowser.open(server.address)

@@ -16,6 +16,16 @@ TOOLS = Path(__file__).resolve().parents[2] / "tools"
 if str(TOOLS) not in sys.path:
     sys.path.insert(0, str(TOOLS))
 
+NOT_RUN = "browser test not run"
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Says aloud how many tests had no browser: a row of dots and "s" does not."""
+    reasons = [report.longrepr[2] for report in terminalreporter.getreports("skipped") if isinstance(report.longrepr, tuple)]
+    if unseen := [reason.partition(f"{NOT_RUN}: ")[2] for reason in reasons if NOT_RUN in reason]:
+        terminalreporter.section("BROWSER TESTS NOT RUN", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{len(unseen)} tests of the editor were not run. {unseen[0]}")
+
 
 @pytest.fixture(scope="session")
 def comfyui() -> Path:
@@ -52,7 +62,7 @@ def editor(server, object_info) -> Iterator:
         except NoBrowser as problem:
             if "CI" in os.environ:
                 raise
-            pytest.skip(str(problem))
+            pytest.skip(f"{NOT_RUN}: {problem}")
         yield running
 
 
