@@ -3,8 +3,8 @@
     python tools/build_help.py            rewrite the lists in web/docs, and locales/en
     python tools/build_help.py --check    fail if a page or a locale does not fit the schemas
 
-A help page is written by hand, all but its title and its sections on inputs and outputs: these are the schema's texts, or the locale's. The
-frontend asks for web/docs/<node>/<language>.md first, then for web/docs/<node>.md, which is English.
+A help page is written by hand, all but its title and its sections on inputs and outputs: these are the schema's texts, or the locale's. What is
+asked of the rest: a picture, and a last section that says where in which paper the method is, or that it is Graft's own. The frontend asks for web/docs/<node>/<language>.md first, then for web/docs/<node>.md, which is English.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ ENGLISH = "en"
 
 @dataclass(frozen=True)
 class Words:
-    """What the lists of inputs and outputs say themselves in a language."""
+    """What every page says in a language: in its lists of inputs and outputs, and of its origin. `place` is a pattern of what names a
+    place in a paper or its code, `own` what says that something is from no paper."""
 
     inputs: str
     outputs: str
@@ -39,12 +40,28 @@ class Words:
     advanced: str
     colon: str
     none: str
+    paper: str
+    place: str
+    own: str
 
 
 WORDS = {
-    "en": Words("Inputs", "Outputs", "default", "optional", "advanced", ": ", "None."),
-    "zh": Words("输入", "输出", "默认", "可选", "高级", "：", "无。"),
-    "ja": Words("入力", "出力", "既定値", "省略可", "高度", "：", "なし。"),
+    "en": Words(
+        "Inputs",
+        "Outputs",
+        "default",
+        "optional",
+        "advanced",
+        ": ",
+        "None.",
+        "Paper",
+        r"[Ss]ection |[Ee]quations? |Algorithm |\bstages? |released code",
+        "Graft's own",
+    ),
+    "zh": Words("输入", "输出", "默认", "可选", "高级", "：", "无。", "论文", "节|公式|算法|阶段|发布代码", "Graft 自己的"),
+    "ja": Words(
+        "入力", "出力", "既定値", "省略可", "高度", "：", "なし。", "論文", "節|式 [0-9]|アルゴリズム|段階|公開コード", "Graft 独自"
+    ),
 }
 
 
@@ -127,6 +144,16 @@ def _value(default: Any) -> str:
     return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
+def missing(page: str, words: Words) -> list[str]:
+    """What a page owes its reader and does not have: a picture, an origin."""
+    _, _, origin = page.partition(f"\n## {words.paper}\n")
+    found = [] if re.search(r"^!\[[^\]]+\]\(images/[^)]+\)$", page, re.MULTILINE) else ["it has no picture"]
+    located = re.search(r"\]\(https://arxiv\.org/abs/[\d.]+\)", origin) and re.search(words.place, origin)
+    if not (located or words.own in origin):
+        found.append(f"its section {words.paper!r} names no place in a paper, nor does it say {words.own!r}")
+    return found
+
+
 def complaints(object_info: ObjectInfo) -> list[str]:
     """What in the help pages and locales does not fit the schemas."""
     expected, locales = node_texts.english(object_info), translations()
@@ -145,6 +172,7 @@ def complaints(object_info: ObjectInfo) -> list[str]:
             found.append(f"{where}: there is no node or no language of that name")
             continue
         page = path.read_text(encoding="utf-8")
+        found += [f"{where}: {line}" for line in missing(page, WORDS[language])]
         try:
             if filled(page, object_info[node], {**locales, ENGLISH: expected}[language][node], WORDS[language]) != page:
                 found.append(f"{where}: its lists differ from the schema; run tools/build_help.py")

@@ -5,9 +5,11 @@ import json
 import re
 
 import build_help
+import help_pictures
 import node_texts
 import pack
 import pytest
+from PIL import Image
 
 PICTURES = build_help.PAGES / "images"
 TRANSLATED = ("ja", "zh")
@@ -63,12 +65,46 @@ def test_labels_have_no_character_that_the_frontend_takes_for_syntax(language):
 
 def test_pictures_exist_are_small_are_used_and_have_an_origin(pages):
     named = {name for page in pages.values() for name in re.findall(r"\]\(images/([^)]+)\)", page)}
-    assert named == {path.name for path in PICTURES.glob("*.jpg")}
+    assert named == {path.name for path in PICTURES.iterdir() if path.suffix in {".jpg", ".png"}}
     assert all((PICTURES / name).stat().st_size <= 60_000 for name in named)
     origins = (PICTURES / "README.md").read_text(encoding="utf-8")
     assert named == set(re.findall(r"^\| `(.+?)` \|", origins, re.MULTILINE))
     for origin in re.findall(r"\| `.+?` \| `(.+?)`", origins):
         assert (pack.ROOT / origin).is_file(), origin
+
+
+def test_the_tool_makes_the_pictures_that_are_said_to_be_its():
+    origins = (PICTURES / "README.md").read_text(encoding="utf-8")
+    assert set(help_pictures.PICTURES) == set(re.findall(r"^\| `(.+?)` \| `tools/help_pictures\.py`", origins, re.MULTILINE))
+    nodes = help_pictures.Nodes()
+    for name in ("encode_prompt.png", "exceptional_prompt.png", "uniform_time_scheduler.png"):  # they sample nothing
+        with Image.open(PICTURES / name) as committed:
+            assert help_pictures.PICTURES[name](nodes).size == committed.size, name
+
+
+def test_a_page_without_a_picture_or_an_origin_is_found():
+    english = build_help.WORDS["en"]
+    picture, paper = "![A cube](images/cube.jpg)", "[Paper](https://arxiv.org/abs/2010.02502)"
+    nowhere = "its section 'Paper' names no place in a paper, nor does it say \"Graft's own\""
+    for page, found in {
+        f"{picture}\n\n## Paper\n\n{paper}, section 4.3.\n": [],
+        f"{picture}\n\n## Paper\n\nGraft's own.\n": [],
+        f"{picture}\n\n## Paper\n\n{paper}.\n": [nowhere],
+        f"{picture}\n\n## Paper\n\nSection 4.3 of something.\n": [nowhere],
+        f"{picture}\n\n{paper}, section 4.3.\n": [nowhere],
+        f"## Paper\n\n{paper}, section 4.3.\n": ["it has no picture"],
+    }.items():
+        assert build_help.missing(f"# Cube\n\n{page}", english) == found, page
+
+
+@pytest.mark.parametrize("language", build_help.WORDS)
+def test_the_origin_of_every_page_is_asked_for_in_every_language(language):
+    words = build_help.WORDS[language]
+    (first, *_) = [path for path, _, own in build_help.pages() if own == language]
+    page = first.read_text(encoding="utf-8")
+    assert build_help.missing(page, words) == []
+    cut, _, _ = page.partition(f"## {words.paper}\n")
+    assert len(build_help.missing(cut.replace("![", "["), words)) == 2
 
 
 def test_named_templates_exist(pages):

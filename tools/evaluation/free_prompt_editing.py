@@ -24,11 +24,10 @@ from .laboratory import UNSEEN, Laboratory, Pictured, picture
 from .report import Sheet, Table
 
 STEPS, GUIDANCE, BATCH = 25, 2.5, 16
-EXAMPLES = 6
 WINDOW_ENDS = (0.8, 1.0)
 IMG2IMG_STRENGTHS = (0.7, 0.8, 0.9)
-ABLATED = SHOWN = 0.8
-"""The window's end of the ablations, which are made of the first task, and of the examples."""
+ABLATED = 0.8
+"""The window's end of the ablations, which are made of the first task."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def run(
     rng = np.random.default_rng(UNSEEN + 2)
     sources = picture(sample_scene(rng, count=1) for _ in range(count))
     trajectories = _invert(laboratory, sources.pictures, iterations=1)
-    tables, sheets, examples = [], [], []
+    tables, sheets = [], []
     for task in tasks:
         targets = picture(task.change(scene, rng) for scene in sources.scenes)
         edited = {"same inverted noise, no edit": edit(laboratory, trajectories, targets.scenes, window_end=0.0)}
@@ -103,10 +102,6 @@ def run(
         tables.append(Table(f"free_prompt_editing_{task.name}", f"Free-Prompt-Editing: change the {task.name}", note, tuple(rows)))
         shown = {"source": sources.pictures, "truth": targets.pictures}
         sheets.append(Sheet(f"free_prompt_editing_{task.name}", shown | {_short(label): pictures for label, pictures in edited.items()}))
-        results = sources.pictures, edited[f"Free-Prompt-Editing, window to {SHOWN:g}"], targets.pictures
-        examples.append([pictures[:EXAMPLES] for pictures in results])
-    rows = zip(("picture", "Graft", "truth"), zip(*examples, strict=True), strict=True)
-    sheets.append(Sheet("examples", {label: torch.cat(pictures) for label, pictures in rows}))
     return tables, sheets
 
 
