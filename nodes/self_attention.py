@@ -45,7 +45,6 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     tooltip="How much of the source's attention is used. 0 switches the edit off.",
-                    advanced=True,
                 ),
                 *window_inputs(end=0.8),
                 layers_input(
