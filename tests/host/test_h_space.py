@@ -13,6 +13,8 @@ from comfy.model_management import load_models_gpu
 from comfy.patcher_extension import WrappersMP
 from comfy.sample import prepare_noise
 from comfy_extras.nodes_freelunch import FreeU_V2
+from comfy_extras.nodes_hypertile import HyperTile
+from comfy_extras.nodes_tomesd import TomePatchModel
 from graft.host.asymmetric_sampler import AsymmetricSampler, Intervals
 from graft.host.errors import GraftError
 from graft.host.plan import RUN_KEY
@@ -379,6 +381,40 @@ def test_a_shared_decoder_with_freeu_is_two_whole_evaluations(caplog):
     patched = FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2)[0]
     require_shared_equals_whole(mixed(patched), caplog, positive=TARGET, negative=NEGATIVE)
     assert not torch.allclose(ours(mixed(patched)), ours(mixed(model)), rtol=0.1)
+
+
+def test_a_shared_decoder_with_hypertile_is_two_whole_evaluations(sd1, caplog):
+    """It asks in every layer how large the latents are."""
+    patched = HyperTile.execute(sd1, 32, 2, 0, False)[0]
+    require_shared_equals_whole(mixed(patched), caplog, positive=TARGET, negative=NEGATIVE)
+    assert not torch.allclose(ours(mixed(patched)), ours(mixed(sd1)), rtol=0.1)
+
+
+def test_a_shared_decoder_with_token_merging_is_two_whole_evaluations(sd1, caplog, monkeypatch):
+    """It draws the tokens it keeps anew in every layer: here always the same ones."""
+    patched = TomePatchModel.execute(sd1, 0.3)[0]
+    assert ours(mixed(patched)).isfinite().all()
+    monkeypatch.setattr(torch, "randint", lambda _, size, **options: torch.zeros(size, dtype=torch.int64))
+    require_shared_equals_whole(mixed(patched), caplog, positive=TARGET, negative=NEGATIVE)
+    assert not torch.allclose(ours(mixed(patched)), ours(mixed(sd1)), rtol=0.1)
+
+
+def test_patches_of_the_second_decoder_are_told_its_rows_and_what_the_encoder_left(sd1):
+    """As many as they are shown, and what another node's patch wrote down at the first block."""
+    edited, told = mixed(sd1), []
+
+    def write(h: Tensor, options: dict) -> Tensor:
+        options["written"] = True
+        return h
+
+    def read(h: Tensor, skip: Tensor, options: dict) -> tuple[Tensor, Tensor]:
+        told.append((len(h), len(options["cond_or_uncond"]), len(options["uuids"]), tuple(options["original_shape"]), options["written"]))
+        return h, skip
+
+    edited.set_model_input_block_patch(write)
+    edited.set_model_output_block_patch(read)
+    ours(edited)
+    assert set(told) == {(rows, rows, rows, (rows, 4, 16, 16), True) for rows in (1, 2)}
 
 
 class PushSkips(Push):
