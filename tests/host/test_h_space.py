@@ -271,10 +271,12 @@ def test_every_picture_of_a_batch_has_its_own_content_mask_and_noise(sd1):
     """Alone with the seed that its place in the batch gives it."""
     both, start = content(sd1, batch=2), noise(0, 2)
     masks = torch.stack([torch.ones(128, 128), torch.linspace(0, 1, 128).expand(128, 128)])
-    together = ours(mixed(sd1, both, mask=masks), asymmetric(0.3, boost=300), start=start)
-    first = type(both)(both.latents[:, :1], both.sigmas, both.solver, both.model, both.conditioning)
-    alone = ours(mixed(sd1, first, mask=masks[:1]), asymmetric(0.3, boost=300), start=start[:1])
-    require_close(together[:1], alone)
+    boosted = asymmetric(0.3, boost=300)
+    together = ours(mixed(sd1, both, mask=masks), boosted, start=start)
+    for row in range(2):
+        own = type(both)(both.latents[:, row : row + 1], both.sigmas, both.solver, both.model, both.conditioning)
+        alone = ours(mixed(sd1, own, mask=masks[row : row + 1]), boosted, start=start[row : row + 1], seed=7 + row)
+        require_close(together[row : row + 1], alone)
 
 
 def test_one_content_serves_a_whole_batch(sd1):
@@ -285,7 +287,7 @@ def test_one_content_serves_a_whole_batch(sd1):
 # When
 
 
-@pytest.mark.parametrize(("steps", "count"), [(10, 6), (20, 12), (40, 24), (50, 30), (100, 30), (500, 30)])
+@pytest.mark.parametrize(("steps", "count"), [(10, 6), (20, 12), (30, 18), (40, 24), (50, 30), (100, 30), (500, 30), (1000, 30)])
 def test_steps_of_the_hosts_schedule_at_which_content_is_injected(sd1, steps, count):
     sampling = sd1.model.model_sampling
     injected = Intervals(400, 200).injected(sampling, schedule(sd1, steps))
