@@ -402,21 +402,23 @@ def test_a_shared_decoder_with_token_merging_is_two_whole_evaluations(sd1, caplo
 
 
 def test_patches_of_the_second_decoder_are_told_its_rows_and_what_the_encoder_left(sd1):
-    """As many as they are shown, and what another node's patch wrote down at the first block."""
-    edited, told = mixed(sd1), []
+    """As many as they are shown, what another node's patch wrote down at the first block, and the place among the layers."""
+    edited, told, places = mixed(sd1), set(), {}
 
     def write(h: Tensor, options: dict) -> Tensor:
         options["written"] = True
         return h
 
     def read(h: Tensor, skip: Tensor, options: dict) -> tuple[Tensor, Tensor]:
-        told.append((len(h), len(options["cond_or_uncond"]), len(options["uuids"]), tuple(options["original_shape"]), options["written"]))
+        told.add((len(h), len(options["cond_or_uncond"]), len(options["uuids"]), tuple(options["original_shape"]), options["written"]))
+        places.setdefault(options["block"], set()).add(options["transformer_index"])
         return h, skip
 
     edited.set_model_input_block_patch(write)
     edited.set_model_output_block_patch(read)
     ours(edited)
-    assert set(told) == {(rows, rows, rows, (rows, 4, 16, 16), True) for rows in (1, 2)}
+    assert told == {(rows, rows, rows, (rows, 4, 16, 16), True) for rows in (1, 2)}
+    assert len(places) == 12 and all(len(indices) == 1 for indices in places.values())
 
 
 class PushSkips(Push):
