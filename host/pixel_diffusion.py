@@ -24,6 +24,12 @@ Diffusion's."""
 
 PREDICTIONS = {"epsilon": comfy.model_base.ModelType.EPS, "v_prediction": comfy.model_base.ModelType.V_PREDICTION}
 
+BLOCKS = {
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"),
+    "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+}
+"""Blocks that the two halves of `PixelUNet` call as diffusers does. Others hand a second picture on, or need a prompt."""
+
 FACES = Path(__file__).resolve().parent.parent / "miniature" / "face_model"
 
 logger = logging.getLogger("graft")
@@ -132,6 +138,11 @@ def _require_supported(name: str, configuration: dict) -> None:
             raise GraftError(
                 f"folder: {name!r} has {setting} {configuration.get(setting)!r}; only unconditional RGB models of discrete timesteps work here"
             )
+    for setting, known in BLOCKS.items():
+        # Old folders write UNetResDownBlock2D.
+        unknown = [block for block in configuration.get(setting, ()) if block.removeprefix("UNetRes") not in known]
+        if unknown:
+            raise GraftError(f"folder: {name!r} has {unknown[0]} among its {setting}; networks of {', '.join(known)} work here")
 
 
 def _schedule_of(folder: Path) -> dict:

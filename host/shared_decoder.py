@@ -79,11 +79,13 @@ class Call:
         rows = self.rows(chunks)
         x, timesteps, context, y = (None if part is None else part[rows] for part in (self.x, self.timesteps, self.context, self.y))
         control = self.control and {name: [self._of_rows(part, rows) for part in parts] for name, parts in self.control.items()}
-        return replace(self, x=x, timesteps=timesteps, context=context, y=y, control=control, options=self.options_of(chunks))
+        return replace(
+            self, x=x, timesteps=timesteps, context=context, y=y, control=control, options={**self.options, **self.lists_of(chunks)}
+        )
 
-    def options_of(self, chunks: Sequence[int]) -> dict:
-        lists = {name: [self.options[name][chunk] for chunk in chunks] for name in ("cond_or_uncond", "uuids")}
-        return {**self.options, **lists}
+    def lists_of(self, chunks: Sequence[int]) -> dict[str, list]:
+        """Those of the options that have an entry per chunk."""
+        return {name: [self.options[name][chunk] for chunk in chunks] for name in ("cond_or_uncond", "uuids")}
 
     def rows(self, chunks: Sequence[int]) -> Tensor:
         """The indices of the rows of some chunks."""
@@ -97,7 +99,7 @@ class Call:
 @dataclass
 class Halfway:
     """What the decoder of one call was given: the edited h of the rows `twinned`, and the skips, embedding, context and
-    place in the options of all its rows."""
+    options of all its rows."""
 
     twinned: Tensor
     size: int
@@ -108,7 +110,8 @@ class Halfway:
     skips: list[Tensor] = field(default_factory=list)
 
     def at_the_middle(self, data: dict) -> dict:
-        self.data = {**data, "transformer_index": data["transformer_options"].get("transformer_index")}
+        # The options as the encoder leaves them, before the decoder writes its own into them.
+        self.data = {**data, "transformer_options": dict(data["transformer_options"])}
         # Before any later patch changes h in place.
         self.edited = torch.cat([self.bottleneck(h) for h in data["h"][self.twinned].split(self.size)])
         return data
@@ -142,19 +145,20 @@ def _decoded_twice(call: Call, twins: Twins, bottleneck: Callable[[Tensor], Tens
     twinned = base.rows([plain.index(chunk) for chunk in twins.values()])
     halfway = Halfway(twinned, call.size, bottleneck, keep_copies=OUTPUT in call.options.get("patches", {}))
     output = base.patched(MIDDLE, halfway.at_the_middle).patched(OUTPUT, halfway.at_an_output_block, first=True).output()
-    edited = decoded(call.executor.class_obj, halfway, call.options_of(list(twins)))
+    own = {"patches": call.options.get("patches", {}), **call.lists_of(list(twins))}
+    edited = decoded(call.executor.class_obj, halfway, own)
     chunks = dict(zip([*plain, *twins], [*output.split(call.size), *edited.split(call.size)], strict=True))
     return torch.cat([chunks[chunk] for chunk in sorted(chunks)])
 
 
-def decoded(network: UNetModel | PixelUNet, halfway: Halfway, options: dict) -> Tensor:
-    """The decoder's output from the edited h, with the patches of every output block. Skips have their ControlNet's part
-    already."""
+def decoded(network: UNetModel | PixelUNet, halfway: Halfway, own: dict) -> Tensor:
+    """The decoder's output from the edited h, with the patches of every output block, which are told what the encoder left in the
+    options but for the rows' `own`. Skips have their ControlNet's part already."""
     rows, data, h = halfway.twinned, halfway.data, halfway.edited
     if isinstance(network, PixelUNet):
         return network.decode(h, tuple(skip[rows] for skip in data["skips"]), data["emb"][rows])
     context = None if data["context"] is None else data["context"][rows]
-    options = {**options, "transformer_index": data["transformer_index"]}
+    options = {**data["transformer_options"], "original_shape": list(data["x"][rows].shape), **own}
     sizes = [skip.shape for skip in halfway.skips[1:]] + [None]
     for number, (module, skip, size) in enumerate(zip(network.output_blocks, halfway.skips, sizes, strict=True)):
         options["block"] = ("output", number)

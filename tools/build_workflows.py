@@ -110,29 +110,32 @@ def write_thumbnails(graphs: Sequence[Graph], client: HostClient, folder: Path =
     files = []
     for graph in graphs:
         workflow = to_workflow(graph, object_info)
-        if files_needed(Workflow(graph.title, workflow), object_info):
+        if graph.thumbnail_of or files_needed(Workflow(graph.title, workflow), object_info):
             continue
-        picture = thumbnail(result_pictures(workflow, client, object_info, graph.thumbnail))
+        pictures = result_pictures(workflow, client, object_info)
         for shown in [graph, *(other for other in graphs if other.thumbnail_of == graph.title)]:
             files.append(folder / f"{shown.title}.jpg")
-            picture.save(files[-1], quality=88)
+            thumbnail(chosen(pictures, shown.thumbnail or graph.thumbnail)).save(files[-1], quality=88)
     return files
 
 
-def result_pictures(
-    workflow: Mapping, client: HostClient, object_info: ObjectInfo, titles: Sequence[str] | None = None
-) -> list[list[Image.Image]]:
-    """Run a workflow and fetch its pictures: one list (a batch) for each Save or Preview node of these titles, by default the first two."""
+def result_pictures(workflow: Mapping, client: HostClient, object_info: ObjectInfo) -> dict[str, list[Image.Image]]:
+    """Run a workflow and fetch its pictures: one list (a batch) for each Save or Preview node, by its title."""
     prompt = to_prompt(workflow, object_info)
     result = client.run(prompt)
     shown = {prompt[node]["_meta"]["title"]: result.images(node) for node in result.outputs if result.images(node)}
+    return {title: [Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in files] for title, files in shown.items()}
+
+
+def chosen(pictures: Mapping[str, list[Image.Image]], titles: Sequence[str] | None = None) -> list[list[Image.Image]]:
+    """Those of these titles, by default the first two."""
     # Only nodes that were given a number are meant to be seen: "1 input", "2 result".
-    titles = titles or sorted((title for title in shown if title[:1].isdigit()), key=natural_order)[:2]
-    if not titles or not set(titles) <= shown.keys():
+    titles = titles or sorted((title for title in pictures if title[:1].isdigit()), key=natural_order)[:2]
+    if not titles or not set(titles) <= pictures.keys():
         raise QuickstartError(
-            f"A thumbnail wants the pictures {', '.join(titles or ('1 ...', '2 ...'))}; the workflow shows {', '.join(shown) or 'none'}."
+            f"A thumbnail wants the pictures {', '.join(titles or ('1 ...', '2 ...'))}; the workflow shows {', '.join(pictures) or 'none'}."
         )
-    return [[Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in shown[title]] for title in titles]
+    return [pictures[title] for title in titles]
 
 
 def thumbnail(pictures: Sequence[Sequence[Image.Image]], width: int = THUMBNAIL_WIDTH) -> Image.Image:

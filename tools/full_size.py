@@ -1,6 +1,6 @@
 """Runs shipped workflows at full size in the real server, with random weights, and says what they took.
 
-    python tools/full_size.py --comfyui PATH [WORKFLOW ...] [--side 256] [--steps 4] [--checkpoint FILE]
+    python tools/full_size.py --comfyui PATH [WORKFLOW ...] [--side 256] [--steps 5] [--checkpoint FILE]
 
 What comes out means nothing; that it comes out, how long it takes and how much memory, does. Prints JSON. Without --checkpoint a
 random one is made and thrown away; a FILE that does not exist is made and kept.
@@ -34,7 +34,9 @@ from pack import load_host, load_pack
 from PIL import Image
 from quickstart_error import QuickstartError, reporting
 
-WORKFLOWS = ("SpecRef 1 cat to dog",)
+WORKFLOWS = ("SpecRef 1 cat to dog", "InjectFusion SD2.1")
+STEPS = 5
+"""The fewest in which InjectFusion injects more than once."""
 PICTURE_SIDE = 512
 LONGEST_RUN = 4 * 3600.0  # seconds
 
@@ -57,7 +59,7 @@ def main() -> None:
     parser.add_argument("--comfyui", type=Path, required=True)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "gpu"))
     parser.add_argument("--side", type=int, default=256, help="pixels")
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--checkpoint", type=Path, metavar="FILE")
     parser.add_argument("--kind", choices=sorted(random_checkpoint.KINDS), default="sd15", help="of the checkpoint that is made")
     parser.add_argument("--output", type=Path, default=PACK / "output" / "full_size", help="where the pictures go")

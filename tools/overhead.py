@@ -170,7 +170,7 @@ def _decoders(laboratory, latent, times: int):
 
     def run() -> None:
         for _ in range(times):
-            decoded(network, halfway, {})
+            decoded(network, halfway, {"patches": {}})
 
     return run
 

@@ -150,6 +150,15 @@ class TestWorkflow:
                 },
             ),
             (
+                "InjectFusion SD2.1",
+                {
+                    ("CheckpointLoaderSimple", "ckpt_name", "random.safetensors"),
+                    ("EmptyLatentImage", "width", 256),
+                    ("EmptyLatentImage", "height", 256),
+                    ("BasicScheduler", "steps", 4),
+                },
+            ),
+            (
                 "TF-ICON cross-domain",
                 {
                     ("CheckpointLoaderSimple", "ckpt_name", "random.safetensors"),
@@ -183,6 +192,19 @@ class TestWorkflow:
             pairs = after[number]["inputs"].items()
             found |= {(node["class_type"], key, value) for key, value in pairs if value != node["inputs"][key]}
         assert found == changes
+
+    @pytest.mark.parametrize(("steps", "injections"), [(full_size.STEPS, 2), (full_size.STEPS - 1, 1)])
+    def test_injectfusion_injects_more_than_once_in_the_default_steps_and_in_no_fewer(self, prompt_of, steps, injections):
+        from comfy.model_sampling import EPS, ModelSamplingDiscrete
+        from comfy.samplers import calculate_sigmas
+        from graft.nodes.h_space import AsymmetricSamplerNode
+
+        nodes = {node["class_type"]: node["inputs"] for node in prompt_of("InjectFusion SD2.1").values()}
+        chosen = {name.removeprefix("preset."): value for name, value in nodes["GraftAsymmetricSampler"].items()}
+        intervals = AsymmetricSamplerNode.execute(**{**chosen, "preset": {"preset": chosen["preset"]}}).result[0].intervals
+        sampling = type("Sampling", (ModelSamplingDiscrete, EPS), {})()
+        sigmas = calculate_sigmas(sampling, nodes["BasicScheduler"]["scheduler"], steps)
+        assert int(intervals.injected(sampling, sigmas).sum()) == injections
 
     def test_a_linked_size_stays_linked(self):
         prompt = {

@@ -12,7 +12,7 @@ import pytest
 import requests
 import torch
 from demo_workflows import Workflow, files_needed
-from graph import FILE_SUFFIXES, FOLDERS, check, to_prompt
+from graph import FILE_SUFFIXES, FOLDERS, Graph, check, to_prompt
 from host_client import PromptFailed
 from PIL import Image
 from safetensors.torch import save_file
@@ -125,6 +125,17 @@ def test_template_browser_gets_workflow_and_thumbnail(path, server):
     for suffix, kind in ((".json", "application/json"), (".jpg", "image/jpeg")):
         reply = requests.get(f"{server.address}/api/workflow_templates/graft/{quote(path.stem)}{suffix}", timeout=60)
         assert reply.status_code == 200 and reply.headers["content-type"].startswith(kind)
+
+
+def test_a_borrowed_thumbnail_may_show_other_pictures(server, tmp_path):
+    lender = Graph("lender", thumbnail=("1 red",))
+    for title, colour in (("1 red", 0xFF0000), ("2 blue", 0x0000FF)):
+        picture = lender.add("EmptyImage", width=64, height=64, batch_size=1, color=colour)[0]
+        lender.add("PreviewImage", title=title, images=picture)
+    borrowers = [Graph("same", thumbnail_of="lender"), Graph("other", thumbnail_of="lender", thumbnail=("2 blue",))]
+    files = build_workflows.write_thumbnails([lender, *borrowers], server.client, tmp_path)
+    red, blue = (254, 0, 0), (0, 0, 254)  # as JPEG has them
+    assert {file.stem: Image.open(file).getpixel((9, 9)) for file in files} == {"lender": red, "same": red, "other": blue}
 
 
 def test_a_thumbnail_shows_pairs_in_rows():

@@ -13,6 +13,8 @@ from comfy.model_management import load_models_gpu
 from comfy.patcher_extension import WrappersMP
 from comfy.sample import prepare_noise
 from comfy_extras.nodes_freelunch import FreeU_V2
+from comfy_extras.nodes_hypertile import HyperTile
+from comfy_extras.nodes_tomesd import TomePatchModel
 from graft.host.asymmetric_sampler import AsymmetricSampler, Intervals
 from graft.host.errors import GraftError
 from graft.host.plan import RUN_KEY
@@ -269,10 +271,12 @@ def test_every_picture_of_a_batch_has_its_own_content_mask_and_noise(sd1):
     """Alone with the seed that its place in the batch gives it."""
     both, start = content(sd1, batch=2), noise(0, 2)
     masks = torch.stack([torch.ones(128, 128), torch.linspace(0, 1, 128).expand(128, 128)])
-    together = ours(mixed(sd1, both, mask=masks), asymmetric(0.3, boost=300), start=start)
-    first = type(both)(both.latents[:, :1], both.sigmas, both.solver, both.model, both.conditioning)
-    alone = ours(mixed(sd1, first, mask=masks[:1]), asymmetric(0.3, boost=300), start=start[:1])
-    require_close(together[:1], alone)
+    boosted = asymmetric(0.3, boost=300)
+    together = ours(mixed(sd1, both, mask=masks), boosted, start=start)
+    for row in range(2):
+        own = type(both)(both.latents[:, row : row + 1], both.sigmas, both.solver, both.model, both.conditioning)
+        alone = ours(mixed(sd1, own, mask=masks[row : row + 1]), boosted, start=start[row : row + 1], seed=7 + row)
+        require_close(together[row : row + 1], alone)
 
 
 def test_one_content_serves_a_whole_batch(sd1):
@@ -283,7 +287,7 @@ def test_one_content_serves_a_whole_batch(sd1):
 # When
 
 
-@pytest.mark.parametrize(("steps", "count"), [(10, 6), (20, 12), (40, 24), (50, 30), (100, 30), (500, 30)])
+@pytest.mark.parametrize(("steps", "count"), [(10, 6), (20, 12), (30, 18), (40, 24), (50, 30), (100, 30), (500, 30), (1000, 30)])
 def test_steps_of_the_hosts_schedule_at_which_content_is_injected(sd1, steps, count):
     sampling = sd1.model.model_sampling
     injected = Intervals(400, 200).injected(sampling, schedule(sd1, steps))
@@ -379,6 +383,42 @@ def test_a_shared_decoder_with_freeu_is_two_whole_evaluations(caplog):
     patched = FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2)[0]
     require_shared_equals_whole(mixed(patched), caplog, positive=TARGET, negative=NEGATIVE)
     assert not torch.allclose(ours(mixed(patched)), ours(mixed(model)), rtol=0.1)
+
+
+def test_a_shared_decoder_with_hypertile_is_two_whole_evaluations(sd1, caplog):
+    """It asks in every layer how large the latents are."""
+    patched = HyperTile.execute(sd1, 32, 2, 0, False)[0]
+    require_shared_equals_whole(mixed(patched), caplog, positive=TARGET, negative=NEGATIVE)
+    assert not torch.allclose(ours(mixed(patched)), ours(mixed(sd1)), rtol=0.1)
+
+
+def test_a_shared_decoder_with_token_merging_is_two_whole_evaluations(sd1, caplog, monkeypatch):
+    """It draws the tokens it keeps anew in every layer: here always the same ones."""
+    patched = TomePatchModel.execute(sd1, 0.3)[0]
+    assert ours(mixed(patched)).isfinite().all()
+    monkeypatch.setattr(torch, "randint", lambda _, size, **options: torch.zeros(size, dtype=torch.int64))
+    require_shared_equals_whole(mixed(patched), caplog, positive=TARGET, negative=NEGATIVE)
+    assert not torch.allclose(ours(mixed(patched)), ours(mixed(sd1)), rtol=0.1)
+
+
+def test_patches_of_the_second_decoder_are_told_its_rows_and_what_the_encoder_left(sd1):
+    """As many as they are shown, what another node's patch wrote down at the first block, and the place among the layers."""
+    edited, told, places = mixed(sd1), set(), {}
+
+    def write(h: Tensor, options: dict) -> Tensor:
+        options["written"] = True
+        return h
+
+    def read(h: Tensor, skip: Tensor, options: dict) -> tuple[Tensor, Tensor]:
+        told.add((len(h), len(options["cond_or_uncond"]), len(options["uuids"]), tuple(options["original_shape"]), options["written"]))
+        places.setdefault(options["block"], set()).add(options["transformer_index"])
+        return h, skip
+
+    edited.set_model_input_block_patch(write)
+    edited.set_model_output_block_patch(read)
+    ours(edited)
+    assert told == {(rows, rows, rows, (rows, 4, 16, 16), True) for rows in (1, 2)}
+    assert len(places) == 12 and all(len(indices) == 1 for indices in places.values())
 
 
 class PushSkips(Push):

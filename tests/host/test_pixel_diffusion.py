@@ -31,6 +31,10 @@ DDPM = {
 """The layout of ddpm-celebahq-256, smaller."""
 
 SCHEDULER = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2, "num_train_timesteps": 1000}
+RESNETS = {
+    "down_block_types": ("ResnetDownsampleBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+}
 CENTERED = {"center_input_sample": True, "resnet_time_scale_shift": "scale_shift"}
 STEPS = 5
 
@@ -61,7 +65,9 @@ def pixels(seed: int, batch: int = 1, size: tuple[int, int] = (32, 32)) -> Tenso
     return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("changes", [{}, {"out_channels": 6}, CENTERED], ids=["ddpm", "learned variance", "centered"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"out_channels": 6}, CENTERED, RESNETS], ids=["ddpm", "learned variance", "centered", "sizes changed by resnets"]
+)
 @pytest.mark.parametrize("size", [(32, 32), (16, 40)])
 def test_the_network_is_diffusers_own_forward(models, changes, size):
     """Bit for bit, at any size; the channels of a learned variance are dropped."""
@@ -183,6 +189,13 @@ def test_a_folder_without_a_schedule_is_taken_for_ddpm_and_says_so(models, caplo
         ({"out_channels": 4}, {}, r"^folder: 'other' has out_channels 4"),
         ({"num_class_embeds": 10}, {}, r"^folder: 'other' has num_class_embeds 10"),
         ({"time_embedding_type": "fourier"}, {}, r"^folder: 'other' has time_embedding_type 'fourier'"),
+        ({"time_embedding_type": "learned"}, {}, r"^folder: 'other' has time_embedding_type 'learned'"),
+        (
+            {"down_block_types": ["SkipDownBlock2D"]},
+            {},
+            r"^folder: 'other' has SkipDownBlock2D among its down_block_types; .*AttnDownBlock2D",
+        ),
+        ({"up_block_types": ["UpBlock2D", "AttnSkipUpBlock2D"]}, {}, r"^folder: 'other' has AttnSkipUpBlock2D among its up_block_types"),
         ({}, {"num_train_timesteps": 4000}, r"^folder: 'other' has 4000 timesteps of linear betas"),
         ({}, {"beta_schedule": "sigmoid"}, r"^folder: 'other' has 1000 timesteps of sigmoid betas"),
         ({}, {"prediction_type": "sample"}, r"^folder: 'other' predicts 'sample'"),
@@ -194,6 +207,14 @@ def test_other_models_are_refused_by_name(models, configuration, scheduler, mess
     (models / "other" / "scheduler_config.json").write_text(json.dumps({**SCHEDULER, **scheduler}))
     with pytest.raises(GraftError, match=message):
         loaded("other")
+
+
+def test_a_saved_network_with_a_second_path_for_the_picture_is_refused_when_it_is_loaded(models):
+    """NCSN++ hands the picture itself on from block to block."""
+    skips = {"down_block_types": ("DownBlock2D", "SkipDownBlock2D"), "up_block_types": ("SkipUpBlock2D", "UpBlock2D")}
+    saved(models / "ncsn", block_out_channels=(32, 32), **skips)
+    with pytest.raises(GraftError, match=r"^folder: 'ncsn' has SkipDownBlock2D among its down_block_types"):
+        loaded("ncsn")
 
 
 def test_a_folder_without_weights_or_outside_is_refused(models):

@@ -148,6 +148,7 @@ def sample(
     start: Tensor | None = None,
     latent: Tensor | None = None,
     callback: Callable | None = None,
+    seed: int = 7,
 ) -> Tensor:
     """A generation as SamplerCustomAdvanced runs it. `start` is the noise (B, 4, h, w), `latent` what it is added to."""
     sigmas = schedule(model, steps) if sigmas is None else sigmas
@@ -155,7 +156,7 @@ def sample(
     latent = torch.zeros_like(start) if latent is None else latent
     sampler = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
     guider = make_guider(model, positive, negative, cfg)
-    return guider.sample(start, latent, sampler, sigmas, callback=callback, disable_pbar=True, seed=7)
+    return guider.sample(start, latent, sampler, sigmas, callback=callback, disable_pbar=True, seed=seed)
 
 
 @dataclass

@@ -32,7 +32,7 @@ The language, by example:
 - A `Subgraph("Title")` is a graph that is placed in others as one node: `graph.add(subgraph, picture=...)`. Within it
   `subgraph.input("steps", 50)` stands for what is linked or set outside, `subgraph.output("picture", picture[0])` leads out.
 - `Graph(..., thumbnail=("1 input", "2 result"))` picks the pictures of the thumbnail by title; `thumbnail_of="Other workflow"` borrows the
-  thumbnail of a workflow that can run where this one cannot.
+  thumbnail of a workflow that can run where this one cannot. Both together pick from the other workflow's pictures.
 
 `to_workflow` builds the JSON, `to_prompt` is its inverse for running without an editor, `to_svg` draws it, `check` lists what a live schema (the reply of
 the server's /object_info) would not accept.

@@ -62,7 +62,12 @@ def _pixels() -> Graph:
 
 
 def _masked() -> Graph:
-    graph = Graph(MASKED, "Give a part of a picture the content of the same part of another, with a pixel-space model.", thumbnail_of=FACES)
+    graph = Graph(
+        MASKED,
+        "Give a part of a picture the content of the same part of another, with a pixel-space model.",
+        thumbnail=("1 input", "1 content", "3 upper half only"),
+        thumbnail_of=FACES,
+    )
     graph.note(
         "## InjectFusion with a mask\n"
         "Takes the content of a part only: the eyes of another face, its mouth.\n\n"
