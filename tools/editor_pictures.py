@@ -61,7 +61,7 @@ def take(editor: Editor, name: str, path: Path, *, run: bool = True) -> None:
         editor.page.keyboard.press("Escape")
         return
     view = VIEWS[name]
-    with editor.in_language(view.language) as seen:
+    with editor.in_tab({"Comfy.Locale": view.language}) as seen:
         seen.open(json.loads((PACK / "workflows" / f"{view.workflow}.json").read_text(encoding="utf-8")))
         if view.help:
             seen.show_help(view.help)

@@ -50,6 +50,7 @@ SETTINGS = {
 }
 FREE_PLACE = (900, 900)  # pixels of the page, where the canvas is seen
 BESIDE = (950, 900)  # also free, and too far away for a double click with FREE_PLACE
+PATIENCE = 120_000  # milliseconds for anything the page is waited for; a busy machine takes its time
 LONGEST_SIDE = 6000  # pixels of a screenshot; beyond it the graph is shrunk
 
 
@@ -67,12 +68,13 @@ class Editor:
 
     def __init__(self, page: Page, address: str, settings: Mapping[str, Any] | None = None):
         self.page, self.address = page, address
+        page.set_default_timeout(PATIENCE)
         self._errors: list[str] = []
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self._errors.append(str(error)))
         page.route("**/api/settings", lambda route: _with_settings(route, {**SETTINGS, **(settings or {})}))
         page.goto(address)
-        page.wait_for_function("window.app?.extensionManager && window.app.graph && window.app.canvas", timeout=60_000)
+        page.wait_for_function("window.app?.extensionManager && window.app.graph && window.app.canvas")
         # The page first opens a workflow of its own, whose model files are missing too.
         self.settle()
         self._load({"nodes": [], "links": [], "groups": [], "version": 0.4})
@@ -121,11 +123,11 @@ class Editor:
         return self.page.evaluate("() => app.graph.serialize()")
 
     @contextlib.contextmanager
-    def in_language(self, language: str) -> Iterator[Editor]:
-        """Another tab of the same browser, in another language, for the length of a `with` block."""
+    def in_tab(self, settings: Mapping[str, Any]) -> Iterator[Editor]:
+        """Another tab of the same browser, with other settings, for the length of a `with` block."""
         page = self.page.context.browser.new_page(viewport=self.page.viewport_size)
         try:
-            yield Editor(page, self.address, {"Comfy.Locale": language})
+            yield Editor(page, self.address, settings)
         finally:
             page.close()
 

@@ -37,7 +37,7 @@ def with_all_nodes(editor, object_info):
 @pytest.fixture(scope="module", params=LANGUAGES)
 def translated(request, editor, object_info) -> Iterator:
     """A language, and an editor in it with all nodes."""
-    with editor.in_language(request.param) as other:
+    with editor.in_tab({"Comfy.Locale": request.param}) as other:
         other.open(all_nodes(object_info))
         yield request.param, other
 

@@ -1,0 +1,31 @@
+"""The editor's newer nodes, which draw widgets as elements of the page ("Nodes 2.0" in its settings)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import build_workflows
+import pytest
+
+FILES = sorted(build_workflows.FOLDER.glob("*(miniature).json"))
+
+
+@pytest.fixture(scope="module")
+def newer(editor) -> Iterator:
+    with editor.in_tab({"Comfy.VueNodes.Enabled": True}) as tab:
+        yield tab
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
+def test_workflow_opens_and_asks_for_the_same(path, newer, editor):
+    workflow = json.loads(path.read_text(encoding="utf-8"))
+    opened = newer.open(workflow)
+    assert newer.page.locator("[data-node-id]").count() == len(workflow["nodes"])
+    assert (opened.missing_types, opened.errors) == ((), ())
+    assert opened.prompt == editor.open(workflow).prompt
+
+
+def test_workflow_runs_by_its_button(newer):
+    newer.open(json.loads((build_workflows.FOLDER / "Remove Object (miniature).json").read_text(encoding="utf-8")))
+    assert newer.run()["status"]["status_str"] == "success"
