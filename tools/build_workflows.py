@@ -196,11 +196,7 @@ def main() -> int:
             written += write_thumbnails([graph for graph in graphs if graph.title in (options.thumbnails or [graph.title])], client)
         if not options.check:
             written += borrow_thumbnails(graphs)
-        found = (
-            complaints(graphs, object_info)
-            + complaints(blueprints(), object_info, BLUEPRINTS)
-            + thumbnail_complaints(graphs)
-        )
+        found = complaints(graphs, object_info) + complaints(blueprints(), object_info, BLUEPRINTS) + thumbnail_complaints(graphs)
     for path in written:
         print(path.relative_to(PACK))
     for complaint in found:

@@ -39,7 +39,7 @@ class Checkpoint:
 
 SD15 = Checkpoint(CHECKPOINT, 512, "SD1.5; any other SD1.x or SD2.x works too.")
 SD21 = Checkpoint("v2-1_512-ema-pruned.safetensors", 512, f"SD2.1-base, as in the paper; SD1.x works too. {WITHDRAWN}")
-SDXL = Checkpoint(SDXL_CHECKPOINT, 1024, "SDXL.", " SDXL")
+SDXL = Checkpoint(SDXL_CHECKPOINT, 1024, "SDXL base, or any other SDXL checkpoint.", " SDXL")
 
 
 def origin(checkpoint: Checkpoint, paper: str = "The settings are the paper's") -> str:
