@@ -116,7 +116,9 @@ def load_picture(graph: Graph, title: str, side: int) -> Output:
     """A picture of the user's, cut to a square."""
     loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
     square = {"width": side, "height": side, "crop": "center"}
-    return graph.add("ImageScale", image=loaded["IMAGE"], upscale_method="lanczos", **square, at=Place(column=1))["IMAGE"]
+    return graph.add("ImageScale", title="Cut to a square", image=loaded["IMAGE"], upscale_method="lanczos", **square, at=Place(column=1))[
+        "IMAGE"
+    ]
 
 
 def fit(graph: Graph, picture: Output, longer: int | Output) -> Output:
