@@ -172,6 +172,28 @@ def test_a_note_says_what_made_the_picture_in_the_template_browser(graph):
     assert last == (notes.BORROWED if graph.thumbnail_of else notes.OWN)
 
 
+def test_notes_show_all_of_their_text(editor):
+    notes_ = [node for path in FILES for node in read(path)["nodes"] if node["type"] == "MarkdownNote"]
+    placed = [{**node, "id": number, "pos": [500 * number, 0]} for number, node in enumerate(notes_, start=1)]
+    editor.open({"nodes": placed, "links": [], "groups": [], "version": 0.4})
+    spare = editor.page.evaluate(
+        """async () => {
+            const spare = []
+            for (const note of app.graph._nodes) {
+                app.canvas.ds.scale = 1
+                app.canvas.ds.offset = [600 - note.pos[0], 100]
+                app.canvas.setDirty(true, true)
+                await new Promise(done => setTimeout(done, 200))
+                const field = note.widgets[0].element
+                const texts = [...field.querySelectorAll('p, li, h2')].map(text => text.getBoundingClientRect()).filter(box => box.height)
+                spare.push(texts.length ? field.getBoundingClientRect().bottom - Math.max(...texts.map(box => box.bottom)) : null)
+            }
+            return spare
+        }"""
+    )
+    assert len(spare) == len(FILES) and all(pixels is not None and pixels >= 0 for pixels in spare)
+
+
 @shipped
 def test_template_browser_gets_workflow_and_thumbnail(path, server):
     assert path.stem in server.client.get_json("/workflow_templates")["graft"]

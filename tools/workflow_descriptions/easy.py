@@ -193,7 +193,8 @@ TASKS = (
         ),
         "*threshold* and *keep_shape*. **Too little takes the reference's look?** Lower *threshold*. **The new object keeps too much of the old "
         "shape?** Lower *keep_shape*.",
-        "best with object and reference of similar place, size and shape.",
+        "the named words' place in the reference's look, the rest nearly as it was; best with object and reference of similar place, size "
+        "and shape.",
         "copy lettering or a face; change what no word names.",
         _referred,
     ),

@@ -217,7 +217,7 @@ def _text_composition() -> Graph:
             "FreeCompose: composition by text",
             "Changes what a picture shows, from one prompt to another. For most of the way the new picture reads the old one's keys and values, "
             "so things stay what they are. No mask is needed.",
-            f"{SD21.name} So does SDXL, at {SDXL.side} pixels.",
+            f"{SD21.name} SDXL works too, at {SDXL.side} pixels.",
             steps=(
                 f"Choose your checkpoint and your picture, which is cut to a square of {SD21.side} pixels.",
                 "Write what it shows and what it should show, in words as alike as can be: what differs is what changes.",

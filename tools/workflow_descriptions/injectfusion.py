@@ -189,7 +189,7 @@ def _generated(checkpoint: Checkpoint) -> Graph:
 
 def _settings(checkpoint: Checkpoint) -> str:
     said = "Steps and guidance are the paper's, *gamma* and the timesteps those it has for faces"
-    return f"{said}. The paper has no SDXL: nobody has published what its bottleneck holds." if checkpoint is SDXL else f"{said}."
+    return f"{said}. SDXL was not tried there." if checkpoint is SDXL else f"{said}."
 
 
 def _faces() -> Graph:
