@@ -1,8 +1,8 @@
 """Build the shipped workflows and blueprints from their descriptions, or check that they are up to date.
 
-    python tools/build_workflows.py                 write workflows/*.json and subgraphs/*.json
+    python tools/build_workflows.py                 write workflows/*.json and subgraphs/*.json, and the thumbnails that are borrowed
     python tools/build_workflows.py --check         fail if a file differs from its description or from the live schema
-    python tools/build_workflows.py --thumbnails    run what the embedded model can run, and write workflows/*.jpg
+    python tools/build_workflows.py --thumbnails [NAME ...]    also run what the embedded model can run, or these, and write workflows/*.jpg
 
 The schema is asked of a server: of --url, or of one started for it (--comfyui or COMFYUI_PATH; about ten seconds).
 """
@@ -16,6 +16,7 @@ import io
 import json
 import os
 import pkgutil
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -95,14 +96,35 @@ def _to_check(path: Path) -> dict:
     return {**workflow, "nodes": []} if path.parent == BLUEPRINTS else workflow
 
 
-def without_thumbnail(folder: Path = FOLDER) -> list[str]:
-    """A complaint for each workflow in `folder` that the template browser could show no picture for."""
-    bare = [path for path in sorted(folder.glob("*.json")) if not path.with_suffix(".jpg").is_file()]
-    return [f"{path.name}: it has no thumbnail; run tools/build_workflows.py --thumbnails." for path in bare]
+def thumbnail_complaints(graphs: Sequence[Graph], folder: Path = FOLDER) -> list[str]:
+    """A complaint for each workflow whose thumbnail is not in `folder`, or is not that of the workflow it borrows from."""
+    found = []
+    for graph in graphs:
+        path, lender = folder / f"{graph.title}.jpg", folder / f"{_copied_from(graph)}.jpg"
+        if not path.is_file():
+            found.append(f"{graph.title}: it has no thumbnail; run tools/build_workflows.py --thumbnails.")
+        elif not lender.is_file() or path.read_bytes() != lender.read_bytes():
+            found.append(f"{graph.title}: its thumbnail differs from that of {graph.thumbnail_of}; run tools/build_workflows.py.")
+    return found
+
+
+def _copied_from(graph: Graph) -> str:
+    """The title of the workflow whose thumbnail a workflow has: its own, unless it borrows one and picks no pictures for it."""
+    return graph.title if graph.thumbnail else graph.thumbnail_of or graph.title
+
+
+def borrow_thumbnails(graphs: Sequence[Graph], folder: Path = FOLDER) -> list[Path]:
+    """Copy the thumbnails in `folder` to the workflows that borrow them; returns the files that this changed."""
+    files = []
+    for graph in graphs:
+        path, lender = folder / f"{graph.title}.jpg", folder / f"{_copied_from(graph)}.jpg"
+        if lender.is_file() and not (path.is_file() and path.read_bytes() == lender.read_bytes()):
+            files.append(Path(shutil.copyfile(lender, path)))
+    return files
 
 
 def write_thumbnails(graphs: Sequence[Graph], client: HostClient, folder: Path = FOLDER) -> list[Path]:
-    """Run the workflows that need no file of the user's, and write a thumbnail for each and for those that borrow it; returns the files.
+    """Run the workflows that need no file of the user's, and write a thumbnail for each; returns the files.
 
     Raises PromptFailed if a workflow fails, QuickstartError if it shows no pictures.
     """
@@ -113,9 +135,9 @@ def write_thumbnails(graphs: Sequence[Graph], client: HostClient, folder: Path =
         if graph.thumbnail_of or files_needed(Workflow(graph.title, workflow), object_info):
             continue
         pictures = result_pictures(workflow, client, object_info)
-        for shown in [graph, *(other for other in graphs if other.thumbnail_of == graph.title)]:
+        for shown in [graph, *(other for other in graphs if other.thumbnail_of == graph.title and other.thumbnail)]:
             files.append(folder / f"{shown.title}.jpg")
-            thumbnail(chosen(pictures, shown.thumbnail or graph.thumbnail)).save(files[-1], quality=88)
+            thumbnail(chosen(pictures, shown.thumbnail)).save(files[-1], quality=88)
     return files
 
 
@@ -169,7 +191,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="write nothing, fail if a file is out of date")
-    action.add_argument("--thumbnails", action="store_true", help="also run the workflows of the embedded model and write thumbnails")
+    action.add_argument(
+        "--thumbnails", nargs="*", metavar="NAME", help="also run the workflows of the embedded model, or those named, and write thumbnails"
+    )
     parser.add_argument("--url", help="a running server with the pack")
     parser.add_argument("--comfyui", default=os.environ.get(host_source.VARIABLE), help="ComfyUI's folder")
     options = parser.parse_args()
@@ -177,13 +201,13 @@ def main() -> int:
     with client_of(options) as client:
         object_info = client.object_info()
         written = [] if options.check else [*write(graphs, object_info), *write(blueprints(), object_info, BLUEPRINTS)]
-        if options.thumbnails:
-            written += write_thumbnails(graphs, client)
-        found = (
-            complaints(graphs, object_info)
-            + complaints(blueprints(), object_info, BLUEPRINTS)
-            + (without_thumbnail() if options.check else [])
-        )
+        if options.thumbnails is not None:
+            written += write_thumbnails(
+                [graph for graph in graphs if {graph.title, graph.thumbnail_of} & set(options.thumbnails or [graph.title])], client
+            )
+        if not options.check:
+            written += borrow_thumbnails(graphs)
+        found = complaints(graphs, object_info) + complaints(blueprints(), object_info, BLUEPRINTS) + thumbnail_complaints(graphs)
     for path in written:
         print(path.relative_to(PACK))
     for complaint in found:

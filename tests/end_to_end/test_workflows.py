@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,7 @@ from host_client import PromptFailed
 from PIL import Image
 from safetensors.torch import save_file
 from screenshot import browser_on_path
-from workflow_descriptions import combinations, easy
+from workflow_descriptions import combinations, easy, notes
 
 FILES = sorted(build_workflows.FOLDER.glob("*.json"))
 shipped = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
@@ -30,6 +31,8 @@ EASY = [
 ]
 SIDE, STEPS = 64, 4
 WITHDRAWN = "v2-1_"  # the files of SD2.1, which its makers publish no more
+FAMILIES = {"v1-5": "SD1.5", "v2-1": "SD2.1", "sd_xl": "SDXL"}  # how the notes call the checkpoints, by how their files begin
+FULL_SDXL = [path.stem for path in ON_CHECKPOINTS if path.stem.endswith("SDXL") and path.stem.removesuffix(" SDXL") not in EASY]
 
 
 def read(path: Path) -> dict:
@@ -44,8 +47,22 @@ def test_files_are_what_their_descriptions_build(object_info):
     assert build_workflows.complaints(build_workflows.descriptions(), object_info) == []
 
 
-def test_every_workflow_has_a_thumbnail():
-    assert build_workflows.without_thumbnail() == []
+def test_every_workflow_has_a_thumbnail_that_is_its_own_or_that_of_the_one_it_borrows_from():
+    assert build_workflows.thumbnail_complaints(build_workflows.descriptions()) == []
+
+
+def test_a_borrowed_thumbnail_that_differs_is_found_and_copied_anew(tmp_path):
+    own, borrowed = Graph("Own"), Graph("Borrowed", thumbnail_of="Own")
+    (tmp_path / "Own.jpg").write_bytes(b"new")
+    (tmp_path / "Borrowed.jpg").write_bytes(b"old")
+    (found,) = build_workflows.thumbnail_complaints([own, borrowed], tmp_path)
+    assert found.startswith("Borrowed: its thumbnail differs")
+    assert build_workflows.borrow_thumbnails([own, borrowed], tmp_path) == [tmp_path / "Borrowed.jpg"]
+    assert (
+        build_workflows.thumbnail_complaints([own, borrowed], tmp_path)
+        == build_workflows.borrow_thumbnails([own, borrowed], tmp_path)
+        == []
+    )
 
 
 @shipped
@@ -73,8 +90,8 @@ def test_the_server_refuses_other_workflows_for_want_of_a_file_only(path, server
     assert reasons and all(any(part in reason for part in (*FILE_SUFFIXES, *FOLDERS)) for reason in reasons)
 
 
-@pytest.mark.parametrize("title", EASY)
-def test_easy_workflow_and_combination_run_on_the_miniature_instead_of_a_checkpoint(title, server, object_info):
+@pytest.mark.parametrize("title", [*EASY, *FULL_SDXL])
+def test_workflow_runs_on_the_miniature_instead_of_a_checkpoint(title, server, object_info):
     painted = server.client.upload_image(full_size.drawing(SIDE), "painted.png").filename
     write_lora(server.base_directory / "models" / "loras" / combinations.LORA)
     prompt = full_size.at_full_size(
@@ -104,19 +121,77 @@ def write_lora(path: Path) -> None:
 
 
 @shipped
-def test_a_loader_says_where_its_checkpoint_is_to_be_had(path):
+def test_a_loader_says_where_its_file_is_to_be_had(path):
     for node in read(path)["nodes"]:
-        if node["type"] == "CheckpointLoaderSimple" and not node["widgets_values"][0].startswith(WITHDRAWN):
+        directory = {"CheckpointLoaderSimple": "checkpoints", "ControlNetLoader": "controlnet"}.get(node["type"])
+        if directory and not node["widgets_values"][0].startswith(WITHDRAWN):
             (model,) = node["properties"]["models"]
-            assert [model["name"]] == node["widgets_values"] and model["directory"] == "checkpoints"
+            assert [model["name"]] == node["widgets_values"] and model["directory"] == directory
             assert model["url"].startswith("https://huggingface.co/") and f"/{model['name']}" in model["url"]
 
 
+def read_me(workflow: dict) -> dict[str, str]:
+    """The parts of a workflow's note by their headings, "" for what comes before the first, "last" for its last line."""
+    (note,) = (node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "MarkdownNote")
+    assert note.startswith("## ")
+    first, *parts = re.split(r"^\*\*([^*:]+):\*\* ", note.partition("\n")[2], flags=re.MULTILINE)
+    return {"": first, **dict(zip(parts[::2], parts[1::2], strict=True)), "last": note.splitlines()[-1].strip("*")}
+
+
 @shipped
-def test_workflow_explains_itself(path):
+def test_a_note_says_all_that_a_note_must_say(path):
     workflow = read(path)
     assert workflow["extra"]["description"]
-    assert any(node["type"] == "MarkdownNote" for node in workflow["nodes"])
+    said = read_me(workflow)
+    assert list(said) == ["", *notes.HEADINGS, "last"]
+    for heading, text in said.items():
+        sentence = text.split("\n\n")[0].strip()
+        assert len(sentence) >= 20 and sentence[-1] in ".!:", (heading, sentence)
+
+
+@shipped
+def test_a_note_says_which_model_and_whether_it_is_still_to_be_had(path):
+    workflow = read(path)
+    model = read_me(workflow)[notes.MODEL]
+    loaders = {node["type"]: (node.get("widgets_values") or [""])[0] for node in workflow["nodes"] if "Load" in node["type"]}
+    if path in ON_THE_MINIATURE:
+        assert "comes with Graft" in model
+    elif "CheckpointLoaderSimple" in loaders:
+        file = loaders["CheckpointLoaderSimple"]
+        (family,) = (name for start, name in FAMILIES.items() if file.startswith(start))
+        assert family in model
+        assert ("no longer offers" in model) == file.startswith(WITHDRAWN)
+    else:
+        folder = loaders["GraftLoadPixelDiffusion"]
+        assert f"https://huggingface.co/google/{folder}" in model and f"models/diffusers/{folder}" in model
+
+
+@pytest.mark.parametrize("graph", build_workflows.descriptions(), ids=lambda graph: graph.title)
+def test_a_note_says_what_made_the_picture_in_the_template_browser(graph):
+    last = read_me(read(build_workflows.FOLDER / f"{graph.title}.json"))["last"]
+    assert last == (notes.BORROWED if graph.thumbnail_of else notes.OWN)
+
+
+def test_notes_show_all_of_their_text(editor):
+    notes_ = [node for path in FILES for node in read(path)["nodes"] if node["type"] == "MarkdownNote"]
+    placed = [{**node, "id": number, "pos": [500 * number, 0]} for number, node in enumerate(notes_, start=1)]
+    editor.open({"nodes": placed, "links": [], "groups": [], "version": 0.4})
+    spare = editor.page.evaluate(
+        """async () => {
+            const spare = []
+            for (const note of app.graph._nodes) {
+                app.canvas.ds.scale = 1
+                app.canvas.ds.offset = [600 - note.pos[0], 100]
+                app.canvas.setDirty(true, true)
+                await new Promise(done => setTimeout(done, 200))
+                const field = note.widgets[0].element
+                const texts = [...field.querySelectorAll('p, li, h2')].map(text => text.getBoundingClientRect()).filter(box => box.height)
+                spare.push(texts.length ? field.getBoundingClientRect().bottom - Math.max(...texts.map(box => box.bottom)) : null)
+            }
+            return spare
+        }"""
+    )
+    assert len(spare) == len(FILES) and all(pixels is not None and pixels >= 0 for pixels in spare)
 
 
 @shipped
@@ -134,6 +209,7 @@ def test_a_borrowed_thumbnail_may_show_other_pictures(server, tmp_path):
         lender.add("PreviewImage", title=title, images=picture)
     borrowers = [Graph("same", thumbnail_of="lender"), Graph("other", thumbnail_of="lender", thumbnail=("2 blue",))]
     files = build_workflows.write_thumbnails([lender, *borrowers], server.client, tmp_path)
+    files += build_workflows.borrow_thumbnails([lender, *borrowers], tmp_path)
     red, blue = (254, 0, 0), (0, 0, 254)  # as JPEG has them
     assert {file.stem: Image.open(file).getpixel((9, 9)) for file in files} == {"lender": red, "same": red, "other": blue}
 

@@ -7,18 +7,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graph import Graph, Group, Node, Output, Place
+from graph import Choice, Graph, Group, Node, Output, Place
+
+from .notes import WITHDRAWN
 
 HUGGING_FACE = "https://huggingface.co"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 SDXL_CHECKPOINT = "sd_xl_base_1.0.safetensors"
 CONTROL_NET = "control_v11p_sd15_canny_fp16.safetensors"
+SKETCH_ADAPTER = "t2iadapter_sketch_sd15v2.pth"
+UNET_STEP = 64
+"""Pixels: what the sides of pictures are multiples of, so that every layer of the UNet divides its grid evenly."""
 ADDRESSES = {
     CHECKPOINT: f"{HUGGING_FACE}/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/{CHECKPOINT}?download=true",
     SDXL_CHECKPOINT: f"{HUGGING_FACE}/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/{SDXL_CHECKPOINT}?download=true",
     CONTROL_NET: f"{HUGGING_FACE}/comfyanonymous/ControlNet-v1-1_fp16_safetensors/resolve/main/{CONTROL_NET}",
+    SKETCH_ADAPTER: f"{HUGGING_FACE}/TencentARC/T2I-Adapter/resolve/main/models/{SKETCH_ADAPTER}?download=true",
 }
 """Where files of models are to be had, so that the editor offers those that are missing. SD2.1 is no longer published by its makers."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint, the side of the pictures it is made for, in pixels, what its workflows' notes call it, and how their titles end."""
+
+    file: str
+    side: int
+    name: str
+    suffix: str = ""
+
+
+SD15 = Checkpoint(CHECKPOINT, 512, "SD1.5; any other SD1.x or SD2.x works too.")
+SD21 = Checkpoint("v2-1_512-ema-pruned.safetensors", 512, f"SD2.1-base, as in the paper; SD1.x works too. {WITHDRAWN}")
+SDXL = Checkpoint(SDXL_CHECKPOINT, 1024, "SDXL base, or any other SDXL checkpoint.", " SDXL")
+
+
+def origin(checkpoint: Checkpoint, paper: str = "The settings are the paper's") -> str:
+    """Where a workflow's settings come from."""
+    if checkpoint is SDXL:
+        return f"{paper}, found for pictures of 512 pixels; on SDXL at {SDXL.side} they are a first guess."
+    return f"{paper}."
 
 
 @dataclass(frozen=True)
@@ -71,6 +99,34 @@ def invert(
         iterations=1,
     )
     return inverted["trajectory"]
+
+
+def load_square(graph: Graph, title: str, side: int) -> tuple[Output, Output]:
+    """A picture of the user's and what is painted on it, both cut to the same square."""
+    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
+    square = Choice("scale dimensions", width=side, height=side, crop="center")
+    picture, mask = (
+        graph.add("ResizeImageMaskNode", title=f"Resize the {name}", input=loaded[output], resize_type=square, scale_method=method)[0]
+        for name, output, method in (("picture", "IMAGE", "lanczos"), ("mask", "MASK", "area"))
+    )
+    return picture, mask
+
+
+def load_picture(graph: Graph, title: str, side: int) -> Output:
+    """A picture of the user's, cut to a square."""
+    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
+    square = {"width": side, "height": side, "crop": "center"}
+    return graph.add("ImageScale", title="Cut to a square", image=loaded["IMAGE"], upscale_method="lanczos", **square, at=Place(column=1))[
+        "IMAGE"
+    ]
+
+
+def fit(graph: Graph, picture: Output, longer: int | Output) -> Output:
+    """A picture at the size that a model is made for: its longer side in pixels, and sides that divide by UNET_STEP."""
+    size = Choice("scale longer dimension", longer_size=longer)
+    scaled = graph.add("ResizeImageMaskNode", title="Scale the picture", input=picture, resize_type=size, scale_method="lanczos")
+    even = Choice("scale to multiple", multiple=UNET_STEP)
+    return graph.add("ResizeImageMaskNode", title="Even the sides", input=scaled[0], resize_type=even, scale_method="lanczos")[0]
 
 
 def record(graph: Graph, model: Model, prompt: Output, negative: Output) -> tuple[Output, Group]:

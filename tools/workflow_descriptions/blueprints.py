@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from graph import Choice, Graph, Output, Place, Subgraph
 
-from . import Model, free_prompt_editing, freecompose, invert, sample, specref, steps_of, tf_icon
+from . import Model, fit, free_prompt_editing, freecompose, invert, sample, specref, steps_of, tf_icon
 
 CATEGORY = "Graft"
 SIDE = 512
-UNET_STEP = 64
-"""Pixels: what the sides of pictures are multiples of, so that every layer of the UNet divides its grid evenly."""
 
 
 def blueprints() -> list[Subgraph]:
@@ -128,7 +126,7 @@ def edit_with_reference() -> Subgraph:
     task = Subgraph(
         "Edit with a Reference Picture",
         "Changes words of a picture's prompt, and gives the new ones the look of a reference picture. Paint the mask over the reference's object. "
-        "SpecRef, with an SD1.x or SD2.x model.",
+        "SpecRef, with an SD1.x, SD2.x or SDXL model.",
         category=CATEGORY,
     )
     model, picture = _model(task), task.input("picture", kind="IMAGE")
@@ -165,7 +163,7 @@ def edit_with_reference() -> Subgraph:
 def mix() -> Subgraph:
     task = Subgraph(
         "Mix Content and Look",
-        "Gives a picture the content of another one and keeps its look. Made for pixel-space models; with SD1.x and SD2.x the effect is slight. "
+        "Gives a picture the content of another one and keeps its look. Made for pixel-space models; with Stable Diffusion the effect is slight. "
         "The conditioning is the empty prompt, or Load Pixel Diffusion's. InjectFusion.",
         category=CATEGORY,
     )
@@ -225,11 +223,8 @@ def _line(task: Subgraph, name: str, preset: str) -> Output:
 
 
 def _fit(task: Subgraph, picture: Output) -> Output:
-    """A picture at the size that a model is made for: its longer side is the input `size`, the sides divide by UNET_STEP."""
-    longer = Choice("scale longer dimension", longer_size=task.input("size", SIDE))
-    scaled = task.add("ResizeImageMaskNode", title="Scale the picture", input=picture, resize_type=longer, scale_method="lanczos")
-    even = Choice("scale to multiple", multiple=UNET_STEP)
-    return task.add("ResizeImageMaskNode", title="Even the sides", input=scaled[0], resize_type=even, scale_method="lanczos")[0]
+    """The picture at the input `size`."""
+    return fit(task, picture, task.input("size", SIDE))
 
 
 def _match(task: Subgraph, name: str, thing: Output, picture: Output, crop: str = "center") -> Output:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from graph import Graph, Place
 
-from . import CHECKPOINT, CONTROL_NET, Model, blueprints, free_prompt_editing, load_checkpoint, models, specref, tf_icon
+from . import CONTROL_NET, SD15, Model, blueprints, free_prompt_editing, load_checkpoint, load_picture, models, specref, tf_icon
 from .easy import MINIATURE, MIXED_SCENES, load, place
+from .notes import ReadMe, add_note, paint
 
 LORA = "your_lora.safetensors"
 
@@ -20,31 +21,28 @@ def _control_net() -> Graph:
         "Change what a picture shows by prompt; edges of the old picture hold the new one too.",
         thumbnail_of=free_prompt_editing.MINIATURE,
     )
-    graph.note(
-        "## Edit Picture by Prompt with a ControlNet\n"
-        "Free-Prompt-Editing keeps the layout; a ControlNet for edges, which only the new picture sees, keeps the outlines as well.\n\n"
-        f"1. Choose your checkpoint (SD1.5) and an SD1.5 ControlNet for Canny edges ({CONTROL_NET}).\n"
-        "2. Choose your picture, write what the new one shows, press **Run**.\n\n"
-        "**The outlines hold too fast?** Lower *strength* or *end_percent* of Apply ControlNet. "
-        "**Too little changes?** Lower *end_percent* of Replace Self-Attention first.\n\n"
-        "**What to expect:** other materials, colours and styles within the same outlines. "
-        "**What it cannot do:** change shapes; for that leave the ControlNet out.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Edit Picture by Prompt with a ControlNet",
+            "Free-Prompt-Editing keeps the layout; a ControlNet for edges, which only the new picture sees, keeps the outlines as well.",
+            f"SD1.5, and an SD1.5 ControlNet for Canny edges ({CONTROL_NET}).",
+            steps=(
+                f"Choose your checkpoint, the ControlNet, and your picture, which is cut to a square of {SD15.side} pixels.",
+                "Write what the new one shows, press **Run**.",
+            ),
+            turn="*strength* or *end_percent* of Apply ControlNet, if the outlines hold too fast: lower them. "
+            "**Too little changes?** Lower *end_percent* of Replace Self-Attention first.",
+            expect="other materials, colours and styles within the same outlines.",
+            cannot="change shapes; for that leave the ControlNet out.",
+        ),
     )
     with graph.group("1 Model and picture"):
-        model = load_checkpoint(graph, CHECKPOINT)
+        model = load_checkpoint(graph)
         control = graph.add(
             "ControlNetLoader", control_net_name=CONTROL_NET, at=Place(column=0), properties=models("controlnet", CONTROL_NET)
         )
-        picture = graph.add(
-            "ImageScale",
-            image=load(graph, "Your picture")["IMAGE"],
-            upscale_method="lanczos",
-            width=512,
-            height=512,
-            crop="center",
-            at=Place(column=1),
-        )["IMAGE"]
+        picture = load_picture(graph, "Your picture", SD15.side)
         edges = graph.add("Canny", image=picture, at=Place(column=1))[0]
         graph.add("PreviewImage", title="1 edges", images=edges, at=Place(column=1))
     trajectory, empty, box = free_prompt_editing.inversion(graph, model, picture, steps=50)
@@ -70,21 +68,27 @@ def _lora() -> Graph:
         "Change a thing in a picture to that of a reference picture, with a LoRA of yours on the model.",
         thumbnail_of=specref.MINIATURE,
     )
-    graph.note(
-        "## Edit with a Reference Picture, and a LoRA\n"
-        "SpecRef on a model with a LoRA: both pictures are inverted, and the new one is made, by the model as the LoRA makes it.\n\n"
-        "1. Choose your checkpoint (SD1.5) and an SD1.5 LoRA of yours.\n"
-        "2. Choose your picture and your reference. Paint over the reference's object in **Mask Editor** (right click on it).\n"
-        "3. Write what your picture shows and what it should show, with the LoRA's trigger word if it has one; then the words that go, "
-        "and the words that come. Press **Run**.\n\n"
-        "**The picture drifts away from yours?** Lower *strength_model*: the further a LoRA takes a model from photographs, the worse it retraces one. "
-        "**Too little of the LoRA?** Raise it.\n\n"
-        "**What to expect:** the reference's look in the LoRA's style. **What it cannot do:** restyle what the words do not name; "
-        "for that use **Edit Picture by Prompt**, with the LoRA in the same place.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Edit with a Reference Picture, and a LoRA",
+            "SpecRef on a model with a LoRA: both pictures are inverted, and the new one is made, by the model as the LoRA makes it.",
+            "SD1.5, and an SD1.5 LoRA of yours; another SD1.x, SD2.x or SDXL checkpoint works with LoRAs made for it.",
+            steps=(
+                "Choose your checkpoint and your LoRA.",
+                "Choose your picture and your reference, of like proportions: the reference is stretched to those of your picture. "
+                + paint("your reference", "over its object"),
+                "Write what your picture shows and what it should show, with the LoRA's trigger word if it has one; then the words that go, "
+                "and the words that come. Press **Run**.",
+            ),
+            turn="*strength_model*. **The picture drifts away from yours?** Lower it: the further a LoRA takes a model from photographs, the worse it "
+            "retraces one. **Too little of the LoRA?** Raise it.",
+            expect="the reference's look in the LoRA's style.",
+            cannot="restyle what the words do not name; for that use **Edit Picture by Prompt**, with the LoRA in the same place.",
+        ),
     )
     with graph.group("1 Model and pictures"):
-        plain = load_checkpoint(graph, CHECKPOINT)
+        plain = load_checkpoint(graph)
         lora = graph.add("LoraLoader", model=plain.unet, clip=plain.clip, lora_name=LORA, strength_model=0.8, strength_clip=0.8)
         model = Model(lora["MODEL"], lora["CLIP"], plain.vae)
         picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint over the object")
@@ -107,19 +111,24 @@ def _attention_patch() -> Graph:
         "Put an object into a picture, with perturbed-attention guidance for clearer shapes.",
         thumbnail_of=tf_icon.INTO_DRAWING,
     )
-    graph.note(
-        "## Place Object Into Picture, with another attention patch\n"
-        "TF-ICON on a model that carries perturbed-attention guidance: a patch of self-attention stays in force under the method's own.\n\n"
-        "1. Choose your checkpoint (SD1.x or SD2.x) and both pictures.\n"
-        "2. Paint on your picture where the object goes, and on your reference over the object, in **Mask Editor** (right click on them).\n"
-        "3. Write what the finished picture shows, its style too. Press **Run**.\n\n"
-        "**Shapes stay vague?** Raise *scale* of PerturbedAttentionGuidance. **Harsh contrasts?** Lower it, or *cfg*.\n\n"
-        "**What to expect:** firmer shapes, half as much time again. FreeU, or any other patch of the model, goes in the same place. "
-        "**What it cannot do:** make up for a paste in the wrong place.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Place Object Into Picture, with another attention patch",
+            "TF-ICON on a model that carries perturbed-attention guidance: a patch of self-attention stays in force under the method's own.",
+            SD15.name,
+            steps=(
+                "Choose your checkpoint and both pictures.",
+                f"{paint('your picture', 'where the object goes')} {paint('your reference', 'over the object')}",
+                "Write what the finished picture shows, its style too. Press **Run**.",
+            ),
+            turn="*scale* of PerturbedAttentionGuidance. **Shapes stay vague?** Raise it. **Harsh contrasts?** Lower it, or *cfg*.",
+            expect="firmer shapes, half as much time again. FreeU, or any other patch of the model, goes in the same place.",
+            cannot="make up for a paste in the wrong place.",
+        ),
     )
     with graph.group("1 Model and pictures"):
-        plain = load_checkpoint(graph, CHECKPOINT)
+        plain = load_checkpoint(graph)
         patched = graph.add("PerturbedAttentionGuidance", model=plain.unet, scale=1.5)
         picture, reference = load(graph, "Your picture: paint where the object goes"), load(graph, "Your reference: paint over the object")
     with graph.group("2 Place"):
@@ -143,21 +152,27 @@ def _crop_and_stitch() -> Graph:
         "Remove a small object from a large picture: a square around it is cut out, edited and put back.",
         thumbnail_of=MINIATURE,
     )
-    graph.note(
-        "## Remove Object in a crop\n"
-        "For large pictures: only a square around the object goes through the model, at full detail, and only what you painted, a little wider, "
-        "comes back. The rest of the picture stays to the bit.\n\n"
-        "1. Choose your checkpoint (SD1.5, or any other SD1.x or SD2.x) and your picture.\n"
-        "2. Paint over the object, its shadow too, in **Mask Editor** (right click on it).\n"
-        "3. Set **Left**, **Top** and **Side** of the square so that the object lies well inside: look at **1 crop**.\n"
-        "4. Write what the *crop* shows, and what it shows without the object. Press **Run**.\n\n"
-        "**A seam?** Raise *expand* of A margin, then *blur_radius* of Soften the edge. **Something of the object is left?** Raise *grow_mask*.\n\n"
-        "**What to expect:** as sharp as the picture around where the square is 512 pixels or smaller. "
-        "**What it cannot do:** see beyond the square: leave the object room.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Remove Object in a crop",
+            "For large pictures: only a square around the object goes through the model, at full detail, and only what you painted, a little wider, "
+            "comes back. The rest of the picture stays to the bit.",
+            SD15.name,
+            steps=(
+                "Choose your checkpoint and your picture.",
+                paint("the picture", "over the object, its shadow too"),
+                "Set **Left**, **Top** and **Side** of the square so that the object lies well inside: look at **1 crop**.",
+                "Write what the *crop* shows, and what it shows without the object. Press **Run**.",
+            ),
+            turn="the square. **A seam?** Raise *expand* of A margin, then *blur_radius* of Soften the edge. "
+            "**Something of the object is left?** Raise *grow_mask*.",
+            expect="as sharp as the picture around where the square is 512 pixels or smaller.",
+            cannot="see beyond the square: leave the object room.",
+        ),
     )
     with graph.group("1 Model and picture"):
-        model = load_checkpoint(graph, CHECKPOINT)
+        model = load_checkpoint(graph)
         loaded = load(graph, "Your picture: paint over the object and its shadow")
         left, top, side = (
             graph.add("PrimitiveInt", title=title, value=value, at=Place(column=0))[0]
@@ -186,19 +201,22 @@ def _free_u() -> Graph:
         "Give a picture the content of another one, on a model with FreeU.",
         thumbnail_of=MIXED_SCENES,
     )
-    graph.note(
-        "## Mix Content and Look, with FreeU\n"
-        "InjectFusion changes the UNet's bottleneck, FreeU the layers behind it: both at once. FreeU strengthens what comes from the bottleneck, "
-        "and with it the content.\n\n"
-        "1. Choose your checkpoint (SD1.x or SD2.x) and two pictures.\n"
-        "2. Press **Run**.\n\n"
-        "**Too little content?** Raise *b1* of FreeU to 1.1 or 1.2, then *amount_of_content*. **Flat, waxy pictures?** Lower *b1* and *b2*.\n\n"
-        "**What to expect:** a slight effect, a little stronger than without. The pictures are inverted by the same model; "
-        "with strong FreeU they come back less exactly. **What it cannot do:** carry small things over.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Mix Content and Look, with FreeU",
+            "InjectFusion changes the UNet's bottleneck, FreeU the layers behind it: both at once. FreeU strengthens what comes from the bottleneck, "
+            "and with it the content.",
+            SD15.name,
+            steps=("Choose your checkpoint and two pictures.", "Press **Run**."),
+            turn="*b1* of FreeU. **Too little content?** Raise it to 1.1 or 1.2, then *amount_of_content*. **Flat, waxy pictures?** Lower *b1* and *b2*.",
+            expect="a slight effect, a little stronger than without. The pictures are inverted by the same model; "
+            "with strong FreeU they come back less exactly.",
+            cannot="carry small things over.",
+        ),
     )
     with graph.group("1 Model and pictures"):
-        plain = load_checkpoint(graph, CHECKPOINT)
+        plain = load_checkpoint(graph)
         patched = graph.add("FreeU_V2", model=plain.unet, b1=1.05, b2=1.1, s1=0.95, s2=0.8)
         look, content = load(graph, "The look"), load(graph, "The content")
     with graph.group("2 Mix"):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from graph import Choice, Graph, Node, Output, Place, Subgraph
 
 from . import (
-    CHECKPOINT,
-    SDXL_CHECKPOINT,
+    SD15,
+    SDXL,
+    Checkpoint,
     Model,
     blueprints,
     free_prompt_editing,
@@ -18,27 +19,15 @@ from . import (
     show_enlarged,
     specref,
     tf_icon,
+    unnaturalness,
 )
 from .freecompose import HARMONISATION
-from .freecompose_miniature import RULE, UNNATURALNESS, removal_scene
+from .freecompose_miniature import RULE, removal_scene
+from .notes import SLOW_MINIATURE, ReadMe, add_note, paint
 
 MINIATURE = "Remove Object (miniature)"
 MIXED_SCENES = "InjectFusion scene (miniature)"
 INSIDE = "The whole pipeline is inside the node: the square in its corner opens it."
-
-
-@dataclass(frozen=True)
-class Family:
-    """A checkpoint, the side of its pictures in pixels, and how titles end. `fits` is said in the note."""
-
-    file: str
-    side: int
-    suffix: str
-    fits: str
-
-
-SD = Family(CHECKPOINT, 512, "", "SD1.5, or any other SD1.x or SD2.x")
-SDXL = Family(SDXL_CHECKPOINT, 1024, " SDXL", "SDXL")
 
 
 @dataclass(frozen=True)
@@ -51,29 +40,35 @@ class Easy:
     steps: tuple[str, ...]
     turn: str
     expect: str
+    cannot: str
     connect: Callable[[Graph], dict[str, Output]]
-    families: tuple[Family, ...] = (SD,)
+    checkpoints: tuple[Checkpoint, ...] = (SD15, SDXL)
 
 
 def graphs() -> list[Graph]:
-    return [*(_easy(task, family) for task in TASKS for family in task.families), _miniature()]
+    return [*(_easy(task, checkpoint) for task in TASKS for checkpoint in task.checkpoints), _miniature()]
 
 
-def _easy(task: Easy, family: Family) -> Graph:
+def _easy(task: Easy, checkpoint: Checkpoint) -> Graph:
     blueprint = task.blueprint()
-    graph = Graph(f"{blueprint.title}{family.suffix}", task.what, thumbnail_of=task.thumbnail_of)
-    steps = (f"Choose your checkpoint ({family.fits}).", *task.steps, "Press **Run**.")
-    graph.note(
-        f"## {blueprint.title}\n{task.what} {INSIDE}\n\n"
-        + "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
-        + f"\n\n{task.turn}\n\n{task.expect}",
-        title="Read me",
+    graph = Graph(f"{blueprint.title}{checkpoint.suffix}", task.what, thumbnail_of=task.thumbnail_of)
+    add_note(
+        graph,
+        ReadMe(
+            blueprint.title,
+            f"{task.what} {INSIDE}",
+            checkpoint.name,
+            steps=("Choose your checkpoint.", *task.steps, "Press **Run**."),
+            turn=task.turn,
+            expect=task.expect,
+            cannot=task.cannot,
+        ),
     )
     with graph.group("1 Model and pictures"):
-        model = load_checkpoint(graph, family.file)
+        model = load_checkpoint(graph, checkpoint.file)
         pictures = task.connect(graph)
     with graph.group(f"2 {blueprint.title}"):
-        result = place(graph, blueprint, model, size=family.side, **pictures)
+        result = place(graph, blueprint, model, size=checkpoint.side, **pictures)
         for title, output in zip(("2 result", "3 mask"), blueprint.exits, strict=False):
             picture = graph.add("MaskToImage", mask=result[output])[0] if output == "mask" else result[output]
             prefix = f"Graft/{blueprint.title.lower().replace(' ', '-')}"
@@ -131,100 +126,97 @@ def load(graph: Graph, title: str) -> Node:
     return graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
 
 
-PAINT = "Open the picture in **Mask Editor** (right click on it) and paint "
 TASKS = (
     Easy(
         blueprints.remove_object,
         MINIATURE,
         "Removes an object from a picture; what was behind it is painted anew.",
         (
-            f"Choose your picture. {PAINT}over the object, **its shadow and its reflection too**.",
+            f"Choose your picture. {paint('it', 'over the object, **its shadow and its reflection too**')}",
             "Write what the picture shows, and what it shows without the object.",
         ),
-        "**Something of it is left?** Raise *grow_mask*, then *iterations*; say in the second prompt what is behind the object. "
+        "*grow_mask*, if something of the object is left: raise it, then *iterations*; say in the second prompt what is behind the object. "
         "**A bright or dark ghost?** Lower *guidance*. "
         "**Out of memory?** Open the node, and set *network* of Perceptual Loss to *latent*.",
-        "**What to expect:** grass, sky, a wall, water close over the gap, within minutes; what lies beyond the mask and its *soft_edge* stays to the bit. "
-        "**What it cannot do:** know what was really there, or remove an object that fills the picture.",
+        "grass, sky, a wall, water close over the gap, within minutes; what lies beyond the mask and its *soft_edge* stays to the bit.",
+        "know what was really there, or remove an object that fills the picture.",
         _painted,
-        (SD, SDXL),
     ),
     Easy(
         blueprints.place_object,
         tf_icon.INTO_DRAWING,
         "Puts an object from one picture into another, and paints it in that one's style: a photo's into a painting.",
         (
-            f"Choose your picture. {PAINT}where the object shall be: the box around your strokes counts.",
-            "Choose your reference, and paint over its object, up to its edge. A cut-out PNG: put **Invert Mask** between.",
+            f"Choose your picture. {paint('it', 'where the object shall be: the box around your strokes counts')}",
+            f"Choose your reference. {paint('it', 'over its object, up to its edge')} A cut-out PNG: put **Invert Mask** between.",
             "Write what the finished picture shows, its style too.",
         ),
-        "**It still looks like a photo?** Raise *cfg*, or lower *keep_object*. **It is no longer your object?** Raise *keep_object*. "
-        "The node shows where the object lies: orange is the object, blue what may change.",
-        "**What to expect:** the object's pose, shape and main colours; the picture's brush and light. "
-        "**What it cannot do:** turn the object, keep a face or lettering to the letter.",
+        "*keep_object* and *cfg*. **It still looks like a photo?** Raise *cfg*, or lower *keep_object*. **It is no longer your object?** Raise "
+        "*keep_object*. The node shows where the object lies: orange is the object, blue what may change.",
+        "the object's pose, shape and main colours; the picture's brush and light.",
+        "turn the object, keep a face or lettering to the letter.",
         _placed,
-        (SD, SDXL),
     ),
     Easy(
         blueprints.harmonise,
         HARMONISATION,
         "Pastes an object into a picture and makes light, colours and edges agree.",
         (
-            f"Choose your picture. {PAINT}where the object shall be: the box around your strokes counts.",
-            "Choose your reference, and paint over its object, up to its edge. A cut-out PNG: put **Invert Mask** between.",
+            f"Choose your picture. {paint('it', 'where the object shall be: the box around your strokes counts')}",
+            f"Choose your reference. {paint('it', 'over its object, up to its edge')} A cut-out PNG: put **Invert Mask** between.",
             "Leave the prompt, or say what the finished picture shows.",
         ),
-        "**It still looks pasted?** Lower *keep_object*, then raise *iterations*. **It is no longer your object?** Raise *keep_object*. "
+        "*keep_object*. **It still looks pasted?** Lower it, then raise *iterations*. **It is no longer your object?** Raise it. "
         "Pasted elsewhere already? Connect that picture and a mask of the object, and leave out **Paste Object**.",
-        "**What to expect:** closer light and colour, softer edges, sometimes a contact shadow, within minutes. "
-        "**What it cannot do:** turn the object, or redraw it in another style; for that there is **Place Object Into Picture**.",
+        "closer light and colour, softer edges, sometimes a contact shadow, within minutes.",
+        "turn the object, or redraw it in another style; for that there is **Place Object Into Picture**.",
         _pasted,
-        (SD, SDXL),
     ),
     Easy(
         blueprints.edit_by_prompt,
         free_prompt_editing.MINIATURE,
         "Changes what a picture shows by a prompt, and keeps its layout.",
         ("Choose your picture.", "Write what the new picture shows. The old picture needs no prompt."),
-        "**Too little changes?** Lower *keep_layout*. **The layout is lost?** Raise it.",
-        "**What to expect:** the same composition with another thing, material, season or style in it. "
-        "**What it cannot do:** move things, or leave the rest of the picture untouched to the pixel.",
+        "*keep_layout*. **Too little changes?** Lower it. **The layout is lost?** Raise it.",
+        "the same composition with another thing, material, season or style in it.",
+        "move things, or leave the rest of the picture untouched to the pixel.",
         _picture,
-        (SD, SDXL),
     ),
     Easy(
         blueprints.edit_with_reference,
         specref.MINIATURE,
         "Changes a thing in a picture by prompt, and gives it the look of a reference picture: that cat becomes *this* tiger.",
         (
-            "Choose your picture and your reference. Paint over the reference's object in **Mask Editor** (right click on it).",
+            "Choose your picture and your reference, of like proportions: the reference is stretched to those of your picture.",
+            paint("your reference", "over its object"),
             "Write what your picture shows and what it should show; then the words that go, and the words that come in their place.",
         ),
-        "**Too little takes the reference's look?** Lower *threshold*. **The new object keeps too much of the old shape?** Lower *keep_shape*.",
-        "**What to expect:** best with object and reference of similar place, size and shape. "
-        "**What it cannot do:** copy lettering or a face; change what no word names.",
+        "*threshold* and *keep_shape*. **Too little takes the reference's look?** Lower *threshold*. **The new object keeps too much of the old "
+        "shape?** Lower *keep_shape*.",
+        "the named words' place in the reference's look, the rest nearly as it was; best with object and reference of similar place, size "
+        "and shape.",
+        "copy lettering or a face; change what no word names.",
         _referred,
     ),
     Easy(
         blueprints.find_unnatural,
-        UNNATURALNESS,
+        unnaturalness.MINIATURE,
         "Shows where a model does not believe a picture: pasted objects, seams, wrong shadows.",
         ("Choose your picture. A prompt is not needed.",),
-        "**Too patchy?** Raise *draws*. **Small things matter?** Lower both timesteps. **Whole objects?** Raise them.",
-        "**What to expect:** a glow where the model would change more than the noise explains. "
-        "**What it cannot do:** prove anything. What is only rare glows too, and a paste that fits does not.",
+        unnaturalness.KNOBS,
+        "a glow where the model would change more than the noise explains.",
+        unnaturalness.PROOF,
         _picture,
-        (SD, SDXL),
     ),
     Easy(
         blueprints.mix,
         MIXED_SCENES,
         "Gives a picture the content of another one, and keeps its look.",
         ("Choose two pictures: one for the look, one for the content. Faces with faces, rooms with rooms.",),
-        "**Too little content?** Raise *amount_of_content*; above 0.6 or so pictures get distorted.",
-        "**What to expect:** with Stable Diffusion very little, as its bottleneck holds little; the method was made for pixel-space models of one kind "
-        "of picture. For those put **Load Pixel Diffusion** in place of the checkpoint and the prompt, and set *size* to 256. "
-        "**What it cannot do:** carry small things or colours over.",
+        "*amount_of_content*, if there is too little; above 0.6 or so pictures get distorted.",
+        "with Stable Diffusion very little, as its bottleneck holds little; the method was made for pixel-space models of one kind "
+        "of picture. For those put **Load Pixel Diffusion** in place of the checkpoint and the prompt, and set *size* to 256.",
+        "carry small things or colours over.",
         _mixed,
     ),
 )
@@ -236,15 +228,18 @@ def _miniature() -> Graph:
         "Remove an object of a drawn scene with one node; runs in under a minute on any machine.",
         thumbnail=("1 input", "2 result"),
     )
-    graph.note(
-        "## Remove Object on the miniature\n"
-        "Press **Run**. It runs on the small model that comes with Graft: nothing to download, under a minute on any machine. "
-        f"{INSIDE}\n\n"
-        "**Miniature Scene** draws a picture, masks of its object and of the object's shadow, and the same scene without it. "
-        "Compare **2 result** with **3 ground truth**.\n\n"
-        "**A bright ghost?** Lower *guidance*. **The object is still seen?** Raise *iterations*.\n\n"
-        "*size*, *guidance*, *optimizer* and *learning_rate* are this small model's; for photographs open **Remove Object**.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Remove Object on the miniature",
+            f"Press **Run**. It removes an object with its shadow. {INSIDE} **Miniature Scene** draws a picture, masks of its object and of the object's "
+            "shadow, and the same scene without it. Compare **2 result** with **3 ground truth**.",
+            SLOW_MINIATURE,
+            turn="**A bright ghost?** Lower *guidance*. **The object is still seen?** Raise *iterations*. Then another scene.",
+            expect="the object and its shadow are gone; a faint trace of the outline may stay.",
+            cannot="know what was really there: it paints what the second prompt says.",
+            more="*size*, *guidance*, *optimizer* and *learning_rate* are this small model's; for photographs open **Remove Object**.",
+        ),
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)

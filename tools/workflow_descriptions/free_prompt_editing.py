@@ -1,10 +1,26 @@
-"""Free-Prompt-Editing: of a picture and of a generation with an SD1.5 checkpoint, and of a drawn scene with the miniature."""
+"""Free-Prompt-Editing: of a picture and of a generation with an SD1.5 checkpoint, of a picture with SDXL too, and of a drawn scene with the miniature."""
 
 from __future__ import annotations
 
 from graph import Choice, Graph, Group, Output, Place
 
-from . import Model, invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
+from . import (
+    SD15,
+    SDXL,
+    Checkpoint,
+    Model,
+    invert,
+    load_checkpoint,
+    load_miniature,
+    load_picture,
+    origin,
+    record,
+    sample,
+    show_enlarged,
+    steps_of,
+)
+from .notes import MINIATURE as MINIATURE_MODEL
+from .notes import ReadMe, add_note
 
 REAL = "Free-Prompt-Editing"
 SYNTHETIC = "Free-Prompt-Editing of a generation"
@@ -12,30 +28,35 @@ MINIATURE = "Free-Prompt-Editing (miniature)"
 
 
 def graphs() -> list[Graph]:
-    return [_real(), _synthetic(), _miniature()]
+    return [_real(SD15), _real(SDXL), _synthetic(), _miniature()]
 
 
-def _real() -> Graph:
+def _real(checkpoint: Checkpoint) -> Graph:
     """The paper's settings for real pictures: SD1.5 at 512 px, 50 DDIM steps, guidance 7.5, the first 80 % of the steps."""
-    graph = Graph(REAL, "Edit a picture by prompt and keep its layout.", thumbnail_of=MINIATURE)
-    graph.note(
-        "## Free-Prompt-Editing\n"
-        "Edits a picture by a prompt and keeps its layout.\n\n"
-        "1. Choose your checkpoint (SD1.x or SD2.x) and your picture.\n"
-        "2. Write into **What it should show** what the new picture shows. The old picture needs no prompt.\n"
-        "3. Press **Run**.\n\n"
-        "**Too little changes?** Lower *end_percent* of Replace Self-Attention. **The layout is lost?** Raise it.\n\n"
-        "The picture is inverted once; another prompt only costs the sampling.",
-        title="Read me",
+    graph = Graph(f"{REAL}{checkpoint.suffix}", "Edit a picture by prompt and keep its layout.", thumbnail_of=MINIATURE)
+    add_note(
+        graph,
+        ReadMe(
+            graph.title,
+            "Edits a picture by a prompt and keeps its layout.",
+            checkpoint.name,
+            steps=(
+                f"Choose your checkpoint and your picture, which is cut to a square of {checkpoint.side} pixels.",
+                "Write into **What it should show** what the new picture shows. The old picture needs no prompt.",
+                "Press **Run**.",
+            ),
+            turn="*end_percent* of Replace Self-Attention. **Too little changes?** Lower it. **The layout is lost?** Raise it.",
+            expect="the same composition with another thing, material, season or style in it. "
+            "The picture is inverted once; another prompt only costs the sampling.",
+            cannot="move things, or leave the rest of the picture untouched to the pixel.",
+            more=origin(checkpoint),
+        ),
     )
     with graph.group("1 Model and picture"):
-        model = load_checkpoint(graph)
-        loaded = graph.add("LoadImage", title="Your picture", at=Place(column=0), image="example.png")
-        picture = graph.add(
-            "ImageScale", image=loaded["IMAGE"], upscale_method="lanczos", width=512, height=512, crop="center", at=Place(column=1)
-        )
-        graph.add("PreviewImage", title="1 input", images=picture["IMAGE"], at=Place(column=1))
-    trajectory, empty, inverted = inversion(graph, model, picture["IMAGE"], steps=50)
+        model = load_checkpoint(graph, checkpoint.file)
+        picture = load_picture(graph, "Your picture", checkpoint.side)
+        graph.add("PreviewImage", title="1 input", images=picture, at=Place(column=1))
+    trajectory, empty, inverted = inversion(graph, model, picture, steps=50)
     with graph.group("3 Edit", below=inverted):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="a red car")
         result = edit(graph, model, trajectory, empty, target[0], empty, cfg=7.5)
@@ -46,13 +67,18 @@ def _real() -> Graph:
 def _synthetic() -> Graph:
     """The paper's variant for generated pictures: source and target start from the same noise."""
     graph = Graph(SYNTHETIC, "Change what a generated picture shows and keep its layout.", thumbnail_of=MINIATURE)
-    graph.note(
-        "## Free-Prompt-Editing of a generation\n"
-        "Generates a picture from one prompt, then a second picture with the same layout from another.\n\n"
-        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
-        "2. Write both prompts, and press **Run**.\n\n"
-        "**Too little changes?** Lower *end_percent* of Replace Self-Attention (0.4 is often enough here).",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            SYNTHETIC,
+            "Generates a picture from one prompt, then a second picture with the same layout from another.",
+            SD15.name,
+            steps=("Choose your checkpoint.", "Write both prompts, and press **Run**."),
+            turn="*end_percent* of Replace Self-Attention. **Too little changes?** Lower it; 0.4 is often enough here. "
+            "**The layout is lost?** Raise it.",
+            expect="two pictures of one composition; the second shows what its own prompt says.",
+            cannot="move things or change their outlines much; keep the background the same to the pixel.",
+        ),
     )
     with graph.group("1 Model and prompts"):
         model = load_checkpoint(graph)
@@ -68,16 +94,21 @@ def _synthetic() -> Graph:
 
 def _miniature() -> Graph:
     graph = Graph(MINIATURE, "Recolour an object of a drawn scene by prompt; runs in seconds on any machine.")
-    graph.note(
-        "## Free-Prompt-Editing on the miniature\n"
-        "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
-        "**Miniature Scene** draws a picture, its prompt, and what the picture should look like after the *change*.\n\n"
-        "Mostly the object stays where it is and keeps its shape. Sometimes it moves: the noisiest steps decide where it stands, "
-        "before there is a layout to keep. The evaluation counts how often.\n\n"
-        "*layers* is *all* here: the paper's rule leaves out the finest token grid, and on pictures this small that is the one that holds the layout.\n\n"
-        "Try another *change*, or unplug the text of **What it should show** and write your own: "
-        "colours red, blue, green ..., shapes ball, cube, cone, star, grounds grass, sand, snow, night.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Free-Prompt-Editing on the miniature",
+            "Gives an object another colour by a prompt. **Miniature Scene** draws a picture, its prompt, and what the picture should look like "
+            "after the *change*: compare **2 result** with **3 ground truth**.",
+            MINIATURE_MODEL,
+            turn="*end_percent* of Replace Self-Attention: lower changes more, higher keeps more. Then another *change*, or unplug the text of "
+            "**What it should show** and write your own: colours red, blue, green ..., shapes ball, cube, cone, star, grounds grass, sand, snow, night.",
+            expect="mostly the object has the new colour, stays where it is and keeps its shape. Sometimes it moves: the noisiest steps decide where "
+            "it stands, before there is a layout to keep. The evaluation counts how often.",
+            cannot="leave the rest untouched to the pixel.",
+            more="*layers* is *all* here: the paper's rule leaves out the finest token grid, and on pictures this small that is the one that holds "
+            "the layout.",
+        ),
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)

@@ -1,20 +1,20 @@
-"""InjectFusion: on pixel-space models, for all of a picture or a part of it, with Stable Diffusion 2.x, and on both miniatures."""
+"""InjectFusion: on pixel-space models, for all of a picture or a part of it, with Stable Diffusion, and on both miniatures."""
 
 from __future__ import annotations
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import Model, load_checkpoint, load_miniature, show_enlarged, steps_of
+from . import HUGGING_FACE, SDXL, Checkpoint, Model, load_checkpoint, load_miniature, show_enlarged, steps_of
+from .notes import MINIATURE, WITHDRAWN, ReadMe, add_note, paint
 
 PIXELS = "InjectFusion"
 MASKED = "InjectFusion with a mask"
-GENERATED = "InjectFusion SD2.1"
 FACES = "InjectFusion faces (miniature)"
 GRID = "InjectFusion grid (miniature)"
 SWEEP = "InjectFusion sweep (miniature)"
 SCENE = "InjectFusion scene (miniature)"
 PIXEL_MODEL = "ddpm-celebahq-256"
-SD21 = "v2-1_768-ema-pruned.safetensors"
+SD21 = Checkpoint("v2-1_768-ema-pruned.safetensors", 768, f"SD2.1, as in the paper; SD1.x, at 512 pixels, works too. {WITHDRAWN}", " SD2.1")
 STEPS = 25
 """Of the miniatures. Mix h-Space adapts its gamma to them."""
 FACE_TIMESTEPS = {"edit_timestep": 150, "boost_timestep": 50}
@@ -25,16 +25,25 @@ SCENE_TIMESTEPS = {"edit_timestep": 400, "boost_timestep": 0}
 
 WHAT_IT_DOES = (
     "Gives the **original** the content of another picture and keeps its colours: face, expression and glasses come from the content, "
-    "skin, hair colour, make-up and background stay.\n\n"
+    "skin, hair colour, make-up and background stay."
 )
+PIXEL_MODELS = (
+    f"a pixel-space one in diffusers' format (UNet2DModel), such as {PIXEL_MODEL}: put the files of "
+    f"[{HUGGING_FACE.removeprefix('https://')}/google/{PIXEL_MODEL}]({HUGGING_FACE}/google/{PIXEL_MODEL}) into the folder "
+    f"*models/diffusers/{PIXEL_MODEL}*."
+)
+FACES_MODEL = "**Load Miniature Faces**, the small pixel model that comes with Graft: nothing to download, seconds on any machine."
 KNOBS = (
-    "**Too little of the content?** Raise *gamma* of Mix h-Space (*preset*: custom), or lower *omega* of the Asymmetric Sampler. "
+    "*gamma* of Mix h-Space (*preset*: custom) and *omega* of the Asymmetric Sampler. **Too little of the content?** Raise *gamma*, or lower *omega*. "
     "**The original is lost?** The other way round."
+)
+DISTORTED = (
+    "carry single strands, marks or lettering over; above a *gamma* of 0.6 or so pictures get distorted and no closer to the content."
 )
 
 
 def graphs() -> list[Graph]:
-    return [_pixels(), _masked(), _generated(), _faces(), _grid(), _sweep(), _scene()]
+    return [_pixels(), _masked(), _generated(SD21), _generated(SDXL), _faces(), _grid(), _sweep(), _scene()]
 
 
 def _pixels() -> Graph:
@@ -42,14 +51,22 @@ def _pixels() -> Graph:
     graph = Graph(
         PIXELS, "Give a picture the content of another and keep its look, with an unconditional pixel-space model.", thumbnail_of=FACES
     )
-    graph.note(
-        "## InjectFusion\n"
-        + WHAT_IT_DOES
-        + "1. Put a folder of diffusers' UNet2DModel, such as google/ddpm-celebahq-256, into *models/diffusers*, and choose it.\n"
-        "2. Choose two pictures of the kind the model was trained on: aligned faces, for that one.\n"
-        "3. Press **Run**.\n\n" + KNOBS + "\n\n"
-        "**The original is a painting?** Choose the preset *released, artistic original* in both nodes: no noise is added to it.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "InjectFusion",
+            WHAT_IT_DOES,
+            PIXEL_MODELS,
+            steps=(
+                "Choose the folder in **Load Pixel Diffusion**.",
+                "Choose two pictures of the kind the model was trained on: aligned faces, for that one. Both are cut to a square of 256 pixels.",
+                "Press **Run**.",
+            ),
+            turn=f"{KNOBS} **The original is a painting?** Choose the preset *released, artistic original* in both nodes: no noise is added to it.",
+            expect="the original's colours and light on the content's shapes; more alike than either, and of the model's quality.",
+            cannot=f"work with pictures of another kind, or larger than the model's; {DISTORTED}",
+            more="The settings are the paper's.",
+        ),
     )
     with graph.group("1 Model and pictures"):
         model, empty = _load_pixel_model(graph)
@@ -68,15 +85,24 @@ def _masked() -> Graph:
         thumbnail=("1 input", "1 content", "3 upper half only"),
         thumbnail_of=FACES,
     )
-    graph.note(
-        "## InjectFusion with a mask\n"
-        "Takes the content of a part only: the eyes of another face, its mouth.\n\n"
-        "1. Put a folder of diffusers' UNet2DModel, such as google/ddpm-celebahq-256, into *models/diffusers*, and choose it.\n"
-        "2. Choose two pictures, and paint the part over the original: right click, **Open in MaskEditor**.\n"
-        "3. Press **Run**.\n\n"
-        "The bottleneck has 8 x 8 cells: one covers 32 pixels of 256. Smaller masks count as a part of a cell. What is mixed in a cell is seen around it too.\n\n"
-        + KNOBS,
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "InjectFusion with a mask",
+            "Gives a part of the **original** the content of the same part of another picture: the eyes of another face, its mouth.",
+            PIXEL_MODELS,
+            steps=(
+                "Choose the folder in **Load Pixel Diffusion**.",
+                "Choose two pictures of the kind the model was trained on. Both are cut to a square of 256 pixels, the painted part too.",
+                paint("the original", "over the part"),
+                "Press **Run**.",
+            ),
+            turn=f"what is painted, generously. {KNOBS}",
+            expect="the part's features from the content, in the original's colours, and a little change around it.",
+            cannot="be exact to the mask: the bottleneck has 8 x 8 cells, one covers 32 pixels of 256, smaller masks count as a part of a cell, and what "
+            "is mixed in a cell is seen around it too.",
+            more="The settings are the paper's.",
+        ),
     )
     with graph.group("1 Model and pictures"):
         model, empty = _load_pixel_model(graph)
@@ -94,27 +120,36 @@ def _masked() -> Graph:
     return graph
 
 
-def _generated() -> Graph:
+def _generated(checkpoint: Checkpoint) -> Graph:
     """Appendix I: two generations of SD2, 50 steps of DDIM, guidance 9."""
-    graph = Graph(GENERATED, "Give a generated picture the content of another prompt's, with Stable Diffusion 2.x.", thumbnail_of=SCENE)
-    graph.note(
-        "## InjectFusion with Stable Diffusion\n"
-        "Both pictures are generated, each from its own prompt and noise. The result is the original once more, with the content's bottleneck "
-        "mixed into its own.\n\n"
-        "1. Choose your checkpoint (SD2.x as in the paper; SD1.x works as well).\n"
-        "2. Write both prompts, and press **Run**.\n\n"
-        "Expect little: the bottleneck of latent models holds less than that of pixel models. The paper calls this a pilot.\n\n"
-        "**Nothing changes?** Raise *gamma* to 1 (*preset*: custom) and lower *edit_timestep* of the Asymmetric Sampler.\n\n"
-        "The paper's other prompts, original | content:\n"
-        "- a highly detailed epic cinematic concept art CG render digital painting artwork: dieselpunk steaming robot | digital painting artwork: "
-        "a cube-shaped robot with big wheels\n"
-        "- 8k, wallpaper car | concept, 8k, wallpaper sports car, ferrari bg\n"
-        "- A digital illustration of a small town, 4k, detailed, animation, fantasy | A digital illustration of a dense forest, trending in "
-        "artstation, 4k, fantasy",
-        title="Read me",
+    graph = Graph(
+        f"{PIXELS}{checkpoint.suffix}",
+        "Give a generated picture the content of another prompt's, with Stable Diffusion.",
+        thumbnail_of=SCENE,
+    )
+    add_note(
+        graph,
+        ReadMe(
+            "InjectFusion with Stable Diffusion",
+            "Both pictures are generated, each from its own prompt and noise. The result is the original once more, with the content's bottleneck "
+            "mixed into its own.",
+            checkpoint.name,
+            steps=("Choose your checkpoint.", "Write both prompts, and press **Run**."),
+            turn="*gamma*, if nothing changes: raise it to 1 (*preset*: custom) and lower *edit_timestep* of the Asymmetric Sampler. "
+            "**Broken pictures?** The other way round.",
+            expect="little: the bottleneck of latent models holds less than that of pixel models. The paper calls this a pilot.",
+            cannot="carry a thing, a face or a style over; for that there are the other methods.",
+            more=f"{_settings(checkpoint)}\n\n"
+            "The paper's other prompts, original | content:\n"
+            "- a highly detailed epic cinematic concept art CG render digital painting artwork: dieselpunk steaming robot | digital painting artwork: "
+            "a cube-shaped robot with big wheels\n"
+            "- 8k, wallpaper car | concept, 8k, wallpaper sports car, ferrari bg\n"
+            "- A digital illustration of a small town, 4k, detailed, animation, fantasy | A digital illustration of a dense forest, trending in "
+            "artstation, 4k, fantasy",
+        ),
     )
     with graph.group("1 Model and prompts"):
-        model = load_checkpoint(graph, SD21)
+        model = load_checkpoint(graph, checkpoint.file)
         prompts = [
             graph.add("CLIPTextEncode", title=title, clip=model.clip, text=text)[0]
             for title, text in (
@@ -126,7 +161,7 @@ def _generated() -> Graph:
     original, content, negative = prompts
     with graph.group("2 Generate the content"):
         sigmas = steps_of(graph, model, steps=50)
-        latent = graph.add("EmptyLatentImage", width=768, height=768, batch_size=1)[0]
+        latent = graph.add("EmptyLatentImage", width=checkpoint.side, height=checkpoint.side, batch_size=1)[0]
         guider = graph.add("CFGGuider", model=model.unet, positive=content, negative=negative, cfg=9.0)[0]
         recorded = graph.add(
             "GraftRecordContent",
@@ -157,22 +192,28 @@ def _generated() -> Graph:
     return graph
 
 
+def _settings(checkpoint: Checkpoint) -> str:
+    said = "Steps and guidance are the paper's, *gamma* and the timesteps those it has for faces"
+    return f"{said}. SDXL was not tried there." if checkpoint is SDXL else f"{said}."
+
+
 def _faces() -> Graph:
     graph = Graph(
         FACES,
         "Give a drawn face the features of another and keep its colours; runs in seconds on any machine.",
         thumbnail=("1 input", "1 content", "2 result"),
     )
-    graph.note(
-        "## InjectFusion on the miniature's faces\n"
-        "Runs on the small pixel model that comes with Graft: nothing to download.\n\n"
-        + WHAT_IT_DOES
-        + "**3 upper half only** mixes inside a mask.\n\n"
-        + KNOBS
-        + "\n\n"
-        "The timesteps of the Asymmetric Sampler are the paper's for pictures this small: less noise hides as much.\n\n"
-        "Try other faces.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "InjectFusion on the miniature's faces",
+            WHAT_IT_DOES,
+            FACES_MODEL,
+            turn=f"other faces. {KNOBS}",
+            expect="**2 result** is the original's colours with the content's features; **3 upper half only** mixes inside a mask.",
+            cannot=DISTORTED,
+            more="The timesteps of the Asymmetric Sampler are the paper's for pictures this small: less noise hides as much.",
+        ),
     )
     with graph.group("1 Model and pictures"):
         model, empty = _load_faces(graph)
@@ -196,11 +237,17 @@ def _faces() -> Graph:
 def _grid() -> Graph:
     """The paper's Figure 4 in small."""
     graph = Graph(GRID, "Every original with every content, in one picture; runs on any machine.", thumbnail=("2 grid",))
-    graph.note(
-        "## Originals x contents\n"
-        "Above: the originals, which give the colours. Left: the contents, which give the features. Runs on the small pixel model that comes with "
-        "Graft.\n\n" + KNOBS,
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Originals x contents",
+            "Every original with every content, by InjectFusion. Above: the originals, which give the colours. Left: the contents, which give the "
+            "features.",
+            FACES_MODEL,
+            turn=f"other faces. {KNOBS}",
+            expect="along a row the same features, down a column the same colours.",
+            cannot=DISTORTED,
+        ),
     )
     with graph.group("1 Model and pictures"):
         model, empty = _load_faces(graph)
@@ -227,12 +274,18 @@ def _grid() -> Graph:
 def _sweep() -> Graph:
     """Figures S2 and S3 in small."""
     graph = Graph(SWEEP, "The same pictures with more and more content, and with more and more calibration.", thumbnail=("2 gamma",))
-    graph.note(
-        "## The two knobs\n"
-        f"Every row: the original, the content, and the result for rising values. **2 gamma**: {_listed(GAMMAS)} at omega 0. "
-        f"**3 omega**: {_listed(OMEGAS)} at gamma {GAMMA:g}.\n\n"
-        "*gamma* takes more of the content, until the picture is distorted. *omega* keeps more of the original: at 1 next to nothing is injected.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "The two knobs",
+            f"InjectFusion with rising values. Every row: the original, the content, and the results. **2 gamma**: {_listed(GAMMAS)} at omega 0. "
+            f"**3 omega**: {_listed(OMEGAS)} at gamma {GAMMA:g}.",
+            FACES_MODEL,
+            turn="*gamma* of one of the Mix h-Space, or *omega* of one of the Asymmetric Samplers: each makes one column.",
+            expect="*gamma* takes more of the content, until the picture is distorted. *omega* keeps more of the original: at 1 next to nothing is "
+            "injected.",
+            cannot="say which values are best on another model: that is for you to see there.",
+        ),
     )
     with graph.group("1 Model and pictures"):
         model, empty = _load_faces(graph)
@@ -265,11 +318,17 @@ def _scene() -> Graph:
     graph = Graph(
         SCENE, "Mix the bottleneck of one drawn scene into another's, with a latent model.", thumbnail=("1 input", "1 content", "2 result")
     )
-    graph.note(
-        "## InjectFusion on the miniature's scenes\n"
-        "The miniature's first model is a latent one, like Stable Diffusion. What its bottleneck holds is for you to see: the paper itself calls "
-        "InjectFusion on latent models a pilot.\n\n" + KNOBS,
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "InjectFusion on the miniature's scenes",
+            "Mixes the bottleneck of one drawn scene into another's. The miniature's first model is a latent one, like Stable Diffusion; what its "
+            "bottleneck holds is for you to see.",
+            MINIATURE,
+            turn=KNOBS,
+            expect="little: the paper itself calls InjectFusion on latent models a pilot.",
+            cannot="move a thing from one scene into the other.",
+        ),
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)

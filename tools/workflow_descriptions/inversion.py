@@ -5,6 +5,7 @@ from __future__ import annotations
 from graph import Graph, Place
 
 from . import show_enlarged
+from .notes import MINIATURE, ReadMe, add_note
 
 
 def graphs() -> list[Graph]:
@@ -15,13 +16,18 @@ def _miniature() -> Graph:
     graph = Graph(
         "Inversion (miniature)", "Invert a drawn scene, sample it back, and see how close it comes.", thumbnail=("1 input", "2 fixed point")
     )
-    graph.note(
-        "## Inversion\n"
-        "Finds the noise a picture would have been generated from, and samples it back. **Reconstruct** shows how close it comes, in dB: "
-        "above 40 no difference can be seen.\n\n"
-        "Above: three model calls per step (*iterations* of Invert Image). Below: one, as in the papers.\n\n"
-        "Try fewer *steps*, or other *iterations*.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Inversion on the miniature",
+            "Finds the noise a picture would have been generated from, and samples it back. Above: three model calls per step (*iterations* of "
+            "Invert Image). Below: one, as in the papers.",
+            MINIATURE,
+            turn="*iterations* of Invert Image, then *steps*: more of either comes closer, and takes longer.",
+            expect="**Reconstruct** says in dB how close the picture comes back; above 40 no difference can be seen. With three calls it is there in "
+            "nearly every scene, with one in many.",
+            cannot="bring back what the VAE loses: it is lost before the inversion begins. And a good inversion does not make a good edit yet.",
+        ),
     )
     with graph.group("1 Model and picture"):
         model = graph.add("GraftLoadMiniature", at=Place(column=0))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from graph import Choice, Graph, Place
 
-from . import invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
+from . import SD15, invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
+from .notes import MINIATURE as MINIATURE_MODEL
+from .notes import ReadMe, add_note
 
 MINIATURE = "MasaCtrl (miniature)"
 
@@ -16,16 +18,19 @@ def graphs() -> list[Graph]:
 def _synthetic() -> Graph:
     """The released settings: 512 px, 50 DDIM steps, guidance 7.5, the decoder's fine layers after the first four steps."""
     graph = Graph("MasaCtrl", "Change the pose in a generated picture and keep its look.", thumbnail_of=MINIATURE)
-    graph.note(
-        "## MasaCtrl\n"
-        "Generates a picture from one prompt, then a second from another that keeps the first one's look: the same person, sitting and standing.\n\n"
-        "1. Choose your checkpoint (SD1.x). The released example uses one for anime.\n"
-        "2. Write both prompts: the second changes the pose only.\n"
-        "3. Press **Run**.\n\n"
-        "**The pose does not change?** Raise *start_percent* of Replace Keys and Values: the new layout forms before it. "
-        "**The look is lost?** Lower it.\n\n"
-        "**Object and background mix?** Connect masks of the object in both pictures.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "MasaCtrl",
+            "Generates a picture from one prompt, then a second from another that keeps the first one's look: the same person, sitting and standing.",
+            f"{SD15.name} The released example uses one for anime.",
+            steps=("Choose your checkpoint.", "Write both prompts: the second changes the pose only.", "Press **Run**."),
+            turn="*start_percent* of Replace Keys and Values. **The pose does not change?** Raise it: the new layout forms before it. "
+            "**The look is lost?** Lower it. **Object and background mix?** Connect masks of the object in both pictures.",
+            expect="the same person, animal or thing and much of the background, in another pose.",
+            cannot="reach a pose that the model does not paint from the prompt alone, show a side that the first picture hides, "
+            "or keep a face or lettering to the letter.",
+        ),
     )
     with graph.group("1 Model and prompts"):
         model = load_checkpoint(graph)
@@ -42,15 +47,19 @@ def _synthetic() -> Graph:
 
 def _miniature() -> Graph:
     graph = Graph(MINIATURE, "Give an object of a drawn scene another shape and keep its look; runs in seconds on any machine.")
-    graph.note(
-        "## MasaCtrl on the miniature\n"
-        "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
-        "The prompt turns a ball into a cube and does not say its colour; the new object reads it from the old picture. "
-        "Compare **2 result** with **4 without the edit**.\n\n"
-        "In some scenes the inverted noise alone brings the colour back; the edit matters where it does not.\n\n"
-        "*layers* is *all* here: the paper's rule is made for pictures of 512 pixels.\n\n"
-        "Try another *first_colour* or *ground*.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "MasaCtrl on the miniature",
+            "The prompt turns a ball into a cube and does not say its colour; the new object reads it from the old picture. "
+            "Compare **2 result** with **4 without the edit**.",
+            MINIATURE_MODEL,
+            turn="*start_percent* of Replace Keys and Values. **Still a ball?** Raise it. **Another colour?** Lower it. "
+            "Then another *first_colour* or *ground*.",
+            expect="a cube in the ball's colour and place.",
+            cannot="show its worth in every scene: in some the inverted noise alone brings the colour back. The edit matters where it does not.",
+            more="*layers* is *all* here: the paper's rule is made for pictures of 512 pixels.",
+        ),
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from graph import Choice, Graph, Output, Place
 
-from . import Model, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show, show_enlarged, steps_of
+from . import SD15, Model, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show, show_enlarged, steps_of
+from .notes import MINIATURE as MINIATURE_MODEL
+from .notes import ReadMe, add_note
 
 MINIATURE = "Prompt-to-Prompt (miniature)"
 OLD_COLOUR, NEW_COLOUR = "red", "blue"
@@ -15,11 +17,15 @@ OLD_COLOUR, NEW_COLOUR = "red", "blue"
 @dataclass(frozen=True)
 class Edit:
     """A way to change a prompt. `control` is what Cross-Attention Control is given; `blend` names the words of both prompts
-    whose place may change, None lets all of the picture change."""
+    whose place may change, None lets all of the picture change. The rest is for the note."""
 
     title: str
     description: str
-    note: str
+    what: str
+    steps: tuple[str, ...]
+    turn: str
+    expect: str
+    cannot: str
     source: str
     target: str
     control: dict[str, str] = field(default_factory=dict)
@@ -30,13 +36,13 @@ EDITS = (
     Edit(
         "Prompt-to-Prompt replace",
         "Swap a word of a prompt; the picture stays the same but for what the word shows.",
-        "Swaps words: the new word is looked at where the old one was. Both prompts need as many words.\n\n"
-        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
-        "2. Write both prompts, and name the old and the new word in **Local Blend**.\n"
-        "3. Press **Run**.\n\n"
-        "**The new object keeps too much of the old shape?** Lower *end_percent* of Cross-Attention Control, then of Replace Self-Attention.\n\n"
-        "**It changes too little of the picture, or too much?** Lower or raise *threshold* of Local Blend. "
+        "Swaps words: the new word is looked at where the old one was.",
+        ("Write both prompts, of as many words, and name the old and the new word in **Local Blend**.", "Press **Run**."),
+        "*end_percent* of Cross-Attention Control, then of Replace Self-Attention. **The new object keeps too much of the old shape?** Lower "
+        "them. **It changes too little of the picture, or too much?** Lower or raise *threshold* of Local Blend.",
+        "the new thing in the old one's place and pose; outside these words' place the picture stays nearly the same. "
         "Without Local Blend the background may change a little too.",
+        "give a thing a shape or size far from the old one's, or move it.",
         "a photo of a cat on a bench",
         "a photo of a dog on a bench",
         {"mode": "replace"},
@@ -45,12 +51,13 @@ EDITS = (
     Edit(
         "Prompt-to-Prompt refine",
         "Add words to a prompt; the picture keeps its composition.",
-        "Adds words, or changes several: what both prompts share stays in its place, new words find their own.\n\n"
-        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
-        "2. Write both prompts, and press **Run**.\n\n"
-        "**Too little changes?** Lower *end_percent* of Cross-Attention Control and of Replace Self-Attention. "
-        "**The composition is lost?** Raise them.\n\n"
-        "**Only one thing shall change?** Put Local Blend behind Replace Self-Attention and name the words whose place may change.",
+        "Adds words, or changes several: what both prompts share stays in its place, new words find their own.",
+        ("Write both prompts.", "Press **Run**."),
+        "*end_percent* of Cross-Attention Control and of Replace Self-Attention. **Too little changes?** Lower them. "
+        "**The composition is lost?** Raise them.",
+        "another season, weather, style or material over the same composition.",
+        "add a large thing where the picture has no room for it, or change one thing only. For that put Local Blend behind Replace "
+        "Self-Attention and name the words whose place may change.",
         "a photo of a house on a mountain",
         "a photo of a house on a mountain in winter, covered in snow",
         {"mode": "refine"},
@@ -58,17 +65,22 @@ EDITS = (
     Edit(
         "Prompt-to-Prompt reweight",
         "Make a word of a prompt count more or less; the picture keeps its composition.",
-        "Makes words count more or less, in a picture that stays the same otherwise.\n\n"
-        "1. Choose your checkpoint (SD1.x or SD2.x).\n"
-        "2. Write the same prompt twice, and into *word_weights* of Cross-Attention Control how much a word counts: "
-        "above 1 more, below 1 less, below 0 the opposite.\n"
-        "3. Press **Run**.\n\n"
-        "**Too little happens?** Use a larger weight, or lower *end_percent* of Replace Self-Attention.",
+        "Makes words count more or less, in a picture that stays the same otherwise.",
+        (
+            "Write the same prompt twice, and into *word_weights* of Cross-Attention Control how much a word counts: "
+            "above 1 more, below 1 less, below 0 the opposite.",
+            "Press **Run**.",
+        ),
+        "*word_weights*. **Too little happens?** Use a larger weight, or lower *end_percent* of Replace Self-Attention. "
+        "**Harsh or broken?** A smaller one.",
+        "more or less of what an adjective says: a wider smile, deeper snow.",
+        "weigh what no word names, or take a thing away that other words of the prompt imply.",
         "a smiling rabbit doll",
         "a smiling rabbit doll",
         {"mode": "refine", "word_weights": "smiling: 5"},
     ),
 )
+PHOTOGRAPHS = "For a photograph put **Invert Image**, with the prompt that describes it, in place of the generation, as **Prompt-to-Prompt (miniature)** does."
 
 
 def graphs() -> list[Graph]:
@@ -78,7 +90,19 @@ def graphs() -> list[Graph]:
 def _generated(edit: Edit) -> Graph:
     """The paper's settings: 512 px, 50 DDIM steps, guidance 7.5, cross-attention until 80 % and self-attention until 40 % of the steps."""
     graph = Graph(edit.title, edit.description, thumbnail_of=MINIATURE)
-    graph.note(f"## {edit.title}\n{edit.note}", title="Read me")
+    add_note(
+        graph,
+        ReadMe(
+            edit.title,
+            edit.what,
+            SD15.name,
+            steps=("Choose your checkpoint.", *edit.steps),
+            turn=edit.turn,
+            expect=edit.expect,
+            cannot=edit.cannot,
+            more=PHOTOGRAPHS,
+        ),
+    )
     with graph.group("1 Model and prompts"):
         model = load_checkpoint(graph)
         source = encode(graph, model, "Source prompt", edit.source)
@@ -96,17 +120,21 @@ def _miniature() -> Graph:
     graph = Graph(
         MINIATURE, "Swap a word of a drawn scene's prompt, and see where its words are looked at; runs in seconds on any machine."
     )
-    graph.note(
-        "## Prompt-to-Prompt on the miniature\n"
-        "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
-        "**Miniature Scene** draws a picture, its prompt, and what the picture should look like after the *change*. The picture is inverted under "
-        f"its prompt; then *{OLD_COLOUR}* becomes *{NEW_COLOUR}*. **Local Blend** keeps what is outside these words' place nearly as it was.\n\n"
-        "**Show Attention** samples like SamplerCustomAdvanced and shows where words were looked at: on top of the picture, and layer by layer, "
-        "step by step.\n\n"
-        "*layers* is *all* and *word_map_grid* is *half* here: the paper's rules are made for pictures of 512 pixels.\n\n"
-        "Try another *change*, then name its words in **Local Blend** and **Show Attention** as well: "
-        "colours red, blue, green ..., shapes ball, cube, cone, star.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "Prompt-to-Prompt on the miniature",
+            f"Changes a word of a picture's prompt: *{OLD_COLOUR}* becomes *{NEW_COLOUR}*. **Miniature Scene** draws the picture, its prompt, and "
+            "what the picture should look like after the *change*. The picture is inverted under its prompt; **Local Blend** keeps what is outside "
+            "these words' place nearly as it was.",
+            MINIATURE_MODEL,
+            turn="another *change*; then name its words in **Local Blend** and **Show Attention** as well: "
+            "colours red, blue, green ..., shapes ball, cube, cone, star. **The old shape stays?** Lower *end_percent* of Cross-Attention Control.",
+            expect="the ball in its new colour, and all else as it was. **Show Attention** samples like SamplerCustomAdvanced and shows where words "
+            "were looked at: on top of the picture, and layer by layer, step by step.",
+            cannot="find words that the prompt does not have, or move things.",
+            more="*layers* is *all* and *word_map_grid* is *half* here: the paper's rules are made for pictures of 512 pixels.",
+        ),
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)

@@ -1,4 +1,5 @@
-"""SpecRef: the eight published edits of a picture after a reference picture with an SD1.5 checkpoint, and one on the miniature."""
+"""SpecRef: the eight published edits of a picture after a reference picture with an SD1.5 checkpoint,
+one of them with SDXL too, and one on the miniature."""
 
 from __future__ import annotations
 
@@ -6,7 +7,24 @@ from dataclasses import dataclass
 
 from graph import Choice, Graph, Group, Node, Output, Place
 
-from . import Model, encode, invert, load_checkpoint, load_miniature, sample, show_enlarged, steps_of
+from . import (
+    SD15,
+    SDXL,
+    Checkpoint,
+    Model,
+    encode,
+    invert,
+    load_checkpoint,
+    load_miniature,
+    load_picture,
+    load_square,
+    origin,
+    sample,
+    show_enlarged,
+    steps_of,
+)
+from .notes import MINIATURE as MINIATURE_MODEL
+from .notes import ReadMe, add_note, paint
 
 MINIATURE = "SpecRef (miniature)"
 
@@ -189,7 +207,7 @@ SMALL = Case(
 
 
 def graphs() -> list[Graph]:
-    return [*(_published(number, case) for number, case in enumerate(CASES, start=1)), _miniature()]
+    return [*(_published(number, case) for number, case in enumerate(CASES, start=1)), _published(1, CASES[0], SDXL), _miniature()]
 
 
 @dataclass(frozen=True)
@@ -203,18 +221,21 @@ class Inverted:
     box: Group
 
 
-def _published(number: int, case: Case) -> Graph:
+def _published(number: int, case: Case, checkpoint: Checkpoint = SD15) -> Graph:
     """The settings of the published script: SD1.4 at 512 px, 50 DDIM steps, guidance 7.5."""
     graph = Graph(
-        f"SpecRef {number} {case.name}",
+        f"SpecRef {number} {case.name}{checkpoint.suffix}",
         f"Edit a picture by prompt, with the look of a reference picture: {case.name}.",
         thumbnail_of=MINIATURE,
     )
-    graph.note(_read_me(case), title="Read me")
+    add_note(graph, _read_me(case, checkpoint))
     with graph.group("1 Model and pictures"):
-        model = load_checkpoint(graph)
-        picture, _ = _load(graph, "Your picture", "1 input")
-        reference, painted = _load(graph, "Your reference", "2 reference")
+        model = load_checkpoint(graph, checkpoint.file)
+        # The published script stretches pictures to a square. What is square already is the same cut; what is not keeps its shapes.
+        picture = load_picture(graph, "Your picture", checkpoint.side)
+        reference, painted = load_square(graph, "Your reference", checkpoint.side)
+        graph.add("PreviewImage", title="1 input", images=picture, at=Place(column=1))
+        graph.add("PreviewImage", title="2 reference", images=reference, at=Place(column=1))
     inverted = invert_both(graph, model, case, picture, reference)
     with graph.group("3 Edit", below=inverted.box):
         result = edit(graph, model, case, inverted, painted)
@@ -222,43 +243,33 @@ def _published(number: int, case: Case) -> Graph:
     return graph
 
 
-def _read_me(case: Case) -> str:
-    mask = (
-        "Open the reference in **Mask Editor** (right click on it) and paint over the object. A cut-out PNG: put **Invert Mask** between."
-        " Without either nothing of the reference is seen."
+def _read_me(case: Case, checkpoint: Checkpoint) -> ReadMe:
+    masking = (
+        f"{paint('the reference', 'over the object')} A cut-out PNG: put **Invert Mask** between. Without either nothing of the reference is seen."
         if case.masked
-        else "All of the reference is seen. To show only a part, connect the reference's *MASK* to *reference_mask* of Reference Attention, "
-        "open the reference in **Mask Editor** (right click on it) and paint over the part."
+        else "All of the reference is seen. To show only a part, connect **Resize the mask** to *reference_mask* of Reference Attention. "
+        f"{paint('the reference', 'over the part')}"
     )
-    return (
-        f"## SpecRef: {case.name}\n"
+    return ReadMe(
+        f"SpecRef: {case.name}",
         "Edits a picture by a prompt; what the prompt changes takes its look from a reference picture. "
-        f"The settings are those of a published example: the picture shows {case.picture}, the reference {case.reference}.\n\n"
-        "1. Choose your checkpoint (SD1.x), your picture and your reference. "
-        f"{mask}\n"
-        "2. Write what your picture shows and what it should show. Other words? Name them in **Reference Attention** and **Local Blend** too.\n"
-        "3. Press **Run**.\n\n"
-        "Similar place, size and shape of object and reference work best.\n\n"
-        "**Too little, or too much, of the picture takes the reference's look?** Lower, or raise, *threshold* of Reference Attention.\n\n"
-        "**The new object keeps too much of the old one's shape?** Lower *end_percent* of Cross-Attention Control.\n\n"
-        "**The reference disturbs the shape?** Raise *start_percent* of Reference Attention: later steps bring colour and texture only."
+        f"In the published example the picture shows {case.picture}, the reference {case.reference}.",
+        checkpoint.name,
+        steps=(
+            f"Choose your checkpoint, your picture and your reference. Both are cut to a square of {checkpoint.side} pixels, with what is painted "
+            "on them: crop them yourself where that leaves something out.",
+            masking,
+            "Write what your picture shows and what it should show. Other words? Name them in **Reference Attention** and **Local Blend** too.",
+            "Press **Run**.",
+        ),
+        turn="*threshold* of Reference Attention. **Too little, or too much, of the picture takes the reference's look?** Lower, or raise, it. "
+        "**The new object keeps too much of the old one's shape?** Lower *end_percent* of Cross-Attention Control. "
+        "**The reference disturbs the shape?** Raise *start_percent* of Reference Attention: later steps bring colour and texture only.",
+        expect="the words' place in the reference's colours and texture, the rest nearly as it was. "
+        "It works best where object and reference have a similar place, size and shape.",
+        cannot="copy lettering or a face, change what no word names, or bring a reference of another size and place over whole: parts come out twice.",
+        more=origin(checkpoint, "The settings are those of the published example"),
     )
-
-
-def _load(graph: Graph, title: str, shown_as: str) -> tuple[Output, Output]:
-    """The user's picture, stretched to 512 px as the published script does it, and its mask."""
-    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
-    picture = graph.add(
-        "ImageScale",
-        image=loaded["IMAGE"],
-        upscale_method="nearest-exact",
-        width=512,
-        height=512,
-        crop="disabled",
-        at=Place(column=1),
-    )
-    graph.add("PreviewImage", title=shown_as, images=picture["IMAGE"], at=Place(column=1))
-    return picture["IMAGE"], loaded["MASK"]
 
 
 def _miniature() -> Graph:
@@ -267,16 +278,20 @@ def _miniature() -> Graph:
         "Reshape an object of a drawn scene and give it the look of another one; runs in seconds on any machine.",
         thumbnail=("1 input", "2 reference", "3 result"),
     )
-    graph.note(
-        "## SpecRef on the miniature\n"
-        "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
-        "The prompt turns a ball into a cube and does not say its colour; the reference does. "
-        "A third scene draws what should come out.\n\n"
-        "In some scenes the object takes only a part of the look, or moves a little; the evaluation counts how often.\n\n"
-        "*layers* is *all* and *word_map_grid* is *half* here: the paper's rules are made for pictures of 512 pixels.\n\n"
-        "Similar place, size and shape of object and reference work best.\n\n"
-        "Try another colour of the reference, or another *threshold* and *start_percent* of Reference Attention.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            "SpecRef on the miniature",
+            "The prompt turns a ball into a cube and does not say its colour; the reference does. A third scene draws what should come out: "
+            "compare **3 result** with **4 ground truth**.",
+            MINIATURE_MODEL,
+            turn="another colour of the reference, then *threshold* and *start_percent* of Reference Attention. "
+            "**Too little takes the look?** Lower both.",
+            expect="a cube in the ball's place and the reference's colour, on the picture's own ground. "
+            "It works best where object and reference have a similar place, size and shape.",
+            cannot="take the look whole in every scene: in some the object takes only a part of it, or moves a little; the evaluation counts how often.",
+            more="*layers* is *all* and *word_map_grid* is *half* here: the paper's rules are made for pictures of 512 pixels.",
+        ),
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)

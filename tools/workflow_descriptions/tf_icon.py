@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import SDXL_CHECKPOINT, Model, invert, load_checkpoint, load_miniature, show_enlarged
+from . import SD21, SDXL, Checkpoint, Model, invert, load_checkpoint, load_miniature, load_square, origin, show_enlarged
+from .notes import MINIATURE, ReadMe, add_note, paint
 
 SOLVER, STEPS, SEED = "DPM-Solver++ 2M", 20, 3407
 """The paper's."""
@@ -40,20 +41,6 @@ SAME = Domain(
     prompt="a professional photograph of a panda in a meadow, ultra realistic",
     thumbnail_of=WITHIN,
 )
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint, and the side of the picture it is made for. `suffix` ends the workflows' titles."""
-
-    family: str
-    file: str
-    side: int
-    suffix: str = ""
-
-
-SD21 = Checkpoint("SD2.1-base; SD1.x does it too", "v2-1_512-ema-pruned.safetensors", 512)
-SDXL = Checkpoint("SDXL", SDXL_CHECKPOINT, 1024, " SDXL")
 
 
 @dataclass(frozen=True)
@@ -146,17 +133,12 @@ class Inverted:
 def _full_size(domain: Domain, checkpoint: Checkpoint) -> Graph:
     """The paper's settings, but for the fit: there the asked place is the whole reference picture's, here its object's."""
     graph = Graph(f"TF-ICON {domain.name}{checkpoint.suffix}", domain.summary, thumbnail_of=domain.thumbnail_of)
-    graph.note(_read_me(domain, checkpoint), title="Read me")
+    add_note(graph, _read_me(domain, checkpoint))
     with graph.group("1 Model and pictures"):
         model = load_checkpoint(graph, checkpoint.file)
-        loaded = graph.add("LoadImage", title="Your picture: paint where the object goes", at=Place(column=0), image="example.png")
+        picture, mask = load_square(graph, "Your picture: paint where the object goes", checkpoint.side)
         reference = graph.add("LoadImage", title="Your reference: paint over the object", at=Place(column=0), image="example.png")
     with graph.group("2 Place"):
-        square = Choice("scale dimensions", width=checkpoint.side, height=checkpoint.side, crop="center")
-        picture, mask = (
-            graph.add("ResizeImageMaskNode", title=f"Resize the {name}", input=loaded[output], resize_type=square, scale_method=method)[0]
-            for name, output, method in (("picture", "IMAGE", "lanczos"), ("mask", "MASK", "area"))
-        )
         placed = place(graph, picture, reference["IMAGE"], reference["MASK"], mask)
     with graph.group("3 Invert both") as box:
         prompt = graph.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
@@ -168,39 +150,38 @@ def _full_size(domain: Domain, checkpoint: Checkpoint) -> Graph:
     return graph
 
 
-def _read_me(domain: Domain, checkpoint: Checkpoint) -> str:
-    what, turns = {
+def _read_me(domain: Domain, checkpoint: Checkpoint) -> ReadMe:
+    what, turn, photographs = {
         CROSS.name: (
             "Puts an object from a photo into a painting, a drawing, a cartoon, and paints it in that style.",
             "**The object still looks like a photo?** Raise *cfg*, or lower *end_percent* of Composite Attention. "
             "**It is no longer your object?** Raise *end_percent* of Composite Attention, or lower *cfg*.",
+            "",
         ),
         SAME.name: (
             "Puts an object from a photo into another photo: pasted, inverted, and sampled anew, so that edges and light grow together.",
             "**The object looks pasted?** Raise *cfg* a little, or lower *end_percent* of Composite Attention. "
-            "**It is no longer your object?** Raise it. Photos do not bear much *cfg*.",
+            "**It is no longer your object?** Raise it.",
+            " Photos do not bear much *cfg*.",
         ),
     }[domain.name]
-    origin = (
-        "The settings are the paper's."
-        if checkpoint is SD21
-        else f"The settings are the paper's, which were found for SD2.1-base at 512 pixels; on SDXL at {checkpoint.side} they are a first guess."
-    )
-    return (
-        f"## TF-ICON: {domain.name}\n"
-        f"{what}\n\n"
-        f"1. Choose your checkpoint ({checkpoint.family}) and both pictures.\n"
-        "2. Open **your picture** in **Mask Editor** (right click on it) and paint where the object shall be: the box around your strokes counts, "
-        "its long side is the object's.\n"
-        "3. Open **your reference** in **Mask Editor** and paint over the object, up to its edge. A cut-out PNG: put **Invert Mask** between.\n"
-        "4. Run **Place Reference** alone (select it, press the play button above it) and look: orange is the object, blue what may change.\n"
-        f"5. Write what the finished picture shows, its style too, and press **Run**. {origin}\n\n"
-        "**Wrong place or size?** Paint the box anew. Small objects lose most.\n\n"
-        f"{turns}\n\n"
-        "**A seam or a halo?** Lower *end_percent* of Background Preservation: more of the last steps blend the seam, "
-        "and the background changes a little. 1 keeps it to the end.\n\n"
-        "**What to expect:** the object's pose, shape and main colours; the picture's brush and light. "
-        "**What it cannot do:** turn the object, keep a face or lettering to the letter, cast a shadow beyond the blue box."
+    return ReadMe(
+        f"TF-ICON: {domain.name}",
+        what,
+        checkpoint.name,
+        steps=(
+            f"Choose your checkpoint and both pictures; your picture is cut to a square of {checkpoint.side} pixels.",
+            paint("**your picture**", "where the object shall be: the box around your strokes counts, its long side is the object's"),
+            f"{paint('**your reference**', 'over the object, up to its edge')} A cut-out PNG: put **Invert Mask** between.",
+            "Run **Place Reference** alone (select it, press the play button above it) and look: orange is the object, blue what may change.",
+            "Write what the finished picture shows, its style too, and press **Run**.",
+        ),
+        turn="the box, if place or size are wrong: paint it anew. Small objects lose most. "
+        f"{turn}{photographs} **A seam or a halo?** Lower *end_percent* of Background Preservation: more of the last steps blend the seam, "
+        "and the background changes a little. 1 keeps it to the end.",
+        expect="the object's pose, shape and main colours; the picture's brush and light.",
+        cannot="turn the object, keep a face or lettering to the letter, cast a shadow beyond the blue box.",
+        more=origin(checkpoint),
     )
 
 
@@ -211,19 +192,22 @@ def _miniature(case: Small) -> Graph:
         if case.domain is CROSS
         else "Here the naive paste is inverted, and the object starts from its noise."
     )
-    graph.note(
-        f"## {case.title.removesuffix(' (miniature)')} on the miniature\n"
-        "Runs on the small model that comes with Graft: nothing to download, seconds on any machine.\n\n"
-        f"**Reference** shows a {case.thing.colour} {case.thing.shape}. It goes into **Picture**. {start} "
-        f"Compare **3 naive paste** and **4 result** with **5 ground truth**: {case.try_out}\n\n"
-        "In some scenes the object shrinks a little, and in a few it takes the other object's shape or colour; the evaluation counts how often.\n\n"
-        "**Ground truth** is drawn, never sampled from. Of it the workflow sees the prompt, and the box of the second object: where the object goes.\n\n"
-        "Both pictures are inverted under the exceptional prompt, as in the paper; the evaluation compares it with the empty prompt and with "
-        "ordinary ones. The reference lies on its own average colour instead of black, which this small model hardly knows.\n\n"
-        "Try another *second_x* or *second_size* of **Ground truth**, *end_percent* of Composite Attention "
-        "(more keeps more of the reference's drawing), or *cfg*. "
-        "Another object? Change it in **Reference** and in **Ground truth**; another *ground* in **Picture** and in **Ground truth**.",
-        title="Read me",
+    add_note(
+        graph,
+        ReadMe(
+            f"{case.title.removesuffix(' (miniature)')} on the miniature",
+            f"**Reference** shows a {case.thing.colour} {case.thing.shape}. It goes into **Picture**. {start}",
+            MINIATURE,
+            turn="*second_x* or *second_size* of **Ground truth**, *end_percent* of Composite Attention (more keeps more of the reference's drawing), "
+            "*cfg*. Another object? Change it in **Reference** and in **Ground truth**; another *ground* in **Picture** and in **Ground truth**.",
+            expect=f"compare **3 naive paste** and **4 result** with **5 ground truth**: {case.try_out}",
+            cannot="keep every object: in some scenes it shrinks a little, and in a few it takes the other object's shape or colour; "
+            "the evaluation counts how often.",
+            more="**Ground truth** is drawn, never sampled from. Of it the workflow sees the prompt, and the box of the second object: where the "
+            "object goes.\n\n"
+            "Both pictures are inverted under the exceptional prompt, as in the paper; the evaluation compares it with the empty prompt and with "
+            "ordinary ones. The reference lies on its own average colour instead of black, which this small model hardly knows.",
+        ),
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
