@@ -29,6 +29,8 @@ SEED = UNSEEN + 12
 STEPS, BATCH = 50, 32
 REFERENCES = 1024
 """Drawings whose distribution the results' is compared with."""
+DRAWS = 60
+"""Of pairs with replacement, to see how much of a distance is chance."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ MIXINGS = {
     "replace": Settings(mixing="replace"),
     "Lerp": Settings(mixing="lerp"),
     PAPER: Settings(),
+    "replace, omega 0": Settings(mixing="replace", omega=0.0),
     WHOLE: Settings(gamma=1.0, omega=0.0),
 }
 NETWORK = (
@@ -162,13 +165,17 @@ def _seen(judge: FaceJudge, pictures: Tensor) -> dict[str, np.ndarray]:
 
 
 def _mixings(judge: FaceJudge, originals: list[Face], contents: list[Face], pictures: dict[str, Tensor], references: Tensor) -> Table:
+    features = {name: _features(judge, shown) for name, shown in pictures.items() if name != "content"}
+    drawings = _features(judge, references)
+    against = _against(features, PAPER, drawings)
     rows = []
-    for name in (*(name for name in pictures if name not in ("original", "content")), "original"):
+    for name in (*(name for name in features if name != "original"), "original"):
         agreed = agreement(judge, originals, contents, pictures[name])
         rows.append(
             {
-                "result": "original, as drawn" if name == "original" else "original, sampled back" if name == "round trip" else name,
-                "Frechet distance": frechet_distance(_features(judge, pictures[name]), _features(judge, references)),
+                "result": {"original": "original, as drawn", "round trip": "original, sampled back"}.get(name, name),
+                "Frechet distance": frechet_distance(features[name], drawings),
+                "more than Slerp's by": against[name],
                 "content agreement (%)": float(np.mean([agreed[attribute][1] for attribute in CONTENT])),
                 "colour agreement (%)": float(np.mean([agreed[attribute][2] for attribute in ATTRIBUTES if attribute not in CONTENT])),
                 "Gram loss": float((_grams(judge, pictures[name]) - _grams(judge, pictures["original"])).square().mean()),
@@ -177,10 +184,20 @@ def _mixings(judge: FaceJudge, originals: list[Face], contents: list[Face], pict
     note = (
         "The paper's Table 2: ways of mixing the bottlenecks, with the same settings. Fréchet distance between the judge's features of the results and of "
         f"{REFERENCES} other drawings, in place of FID (lower is better); content attributes that follow the content, in place of the distance between "
-        "identities; colour attributes that follow the original; Gram loss of the judge's convolutions against the original (lower is closer). Replace has no gamma. "
+        "identities; colour attributes that follow the original; Gram loss of the judge's convolutions against the original (lower is closer). Replace has no gamma, and Lerp at gamma 1 is replace. The differences "
+        f"of distances with their standard deviation, over {DRAWS} bootstrap draws of the pairs. "
         f"The distance of {len(originals)} drawings, the last row, is what so small a sample has at least. {NETWORK}"
     )
     return Table("injectfusion_mixing", "InjectFusion: ways of mixing", note, tuple(rows))
+
+
+def _against(features: dict[str, np.ndarray], one: str, references: np.ndarray) -> dict[str, str]:
+    """How much farther from the references the results are than those of `one`, with the standard deviation over draws of the pairs."""
+    rng = np.random.default_rng(0)
+    count = len(features[one])
+    draws = [rng.integers(0, count, count) for _ in range(DRAWS)]
+    distances = {name: np.array([frechet_distance(of[drawn], references) for drawn in draws]) for name, of in features.items()}
+    return {name: f"{(of - distances[one]).mean():.0f} ± {(of - distances[one]).std():.0f}" for name, of in distances.items()}
 
 
 def _features(judge: FaceJudge, pictures: Tensor) -> np.ndarray:
