@@ -7,14 +7,14 @@ from collections.abc import Callable
 from comfy_api.latest import io
 
 from ..host.errors import GraftError
-from ..host.layers import Layers, all_layers, layers_at, named_layers
+from ..host.layers import GRIDS, Layers, all_layers, layers_at, named_layers
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
 SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m"}
 """Names of the solvers in the UI."""
 
-MAP_LEVELS = {"quarter (paper)": 2, "half": 1, "full": 0}
+MAP_LEVELS = {"quarter (paper)": GRIDS["quarter"], "half": GRIDS["half"], "full": GRIDS["full"]}
 """Grids of the attention maps in which words are looked for, as parts of the latent's side: how often it is halved."""
 
 

@@ -98,15 +98,16 @@ def scene():
 
 
 def row(pictures: Sequence, names: Sequence[str] = (), side: int = SIDE) -> Image.Image:
-    """Pictures (H, W, 3) side by side, a name under each."""
-    page = Image.new("RGB", ((side + GAP) * len(pictures) - GAP, side + LINE * bool(names)), "white")
+    """Pictures (H, W, 3), all of one size, `side` pixels wide beside each other, a name under each."""
+    height = round(side * pictures[0].shape[0] / pictures[0].shape[1])
+    page = Image.new("RGB", ((side + GAP) * len(pictures) - GAP, height + LINE * bool(names)), "white")
     draw = ImageDraw.Draw(page)
     for index, picture in enumerate(pictures):
         left = index * (side + GAP)
         array = (picture.clamp(0, 1).float().cpu().numpy() * 255).round().astype(np.uint8)
-        page.paste(Image.fromarray(array).resize((side, side), Image.Resampling.BICUBIC), (left, 0))
+        page.paste(Image.fromarray(array).resize((side, height), Image.Resampling.BICUBIC), (left, 0))
         if names:
-            draw.text((left + side / 2, side + LINE / 2), names[index], INK, font(12), anchor="mm")
+            draw.text((left + side / 2, height + LINE / 2), names[index], INK, font(12), anchor="mm")
     return page
 
 
@@ -154,7 +155,7 @@ def exceptional_prompt(nodes: Nodes) -> Image.Image:
 def trajectory(nodes: Nodes) -> Image.Image:
     """What Show Trajectory gives for a recorded generation, above, and for an inverted picture."""
     recorded, _ = _recorded(nodes, "a photo of a yellow cube on grass", nodes.fresh())
-    rows = [row(nodes.frames(own, 6), side=96) for own in (recorded, nodes.inverted(scene()))]
+    rows = [row(nodes.frames(own, 4), side=192) for own in (recorded, nodes.inverted(scene()))]
     page = Image.new("RGB", (rows[0].width, 2 * rows[0].height + GAP), "white")
     page.paste(rows[0], (0, 0))
     page.paste(rows[1], (0, rows[0].height + GAP))
