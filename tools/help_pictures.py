@@ -155,7 +155,7 @@ def exceptional_prompt(nodes: Nodes) -> Image.Image:
 def trajectory(nodes: Nodes) -> Image.Image:
     """What Show Trajectory gives for a recorded generation, above, and for an inverted picture."""
     recorded, _ = _recorded(nodes, "a photo of a yellow cube on grass", nodes.fresh())
-    rows = [row(nodes.frames(own, 4), side=192) for own in (recorded, nodes.inverted(scene()))]
+    rows = [row(nodes.frames(own, 3), side=160) for own in (recorded, nodes.inverted(scene()))]
     page = Image.new("RGB", (rows[0].width, 2 * rows[0].height + GAP), "white")
     page.paste(rows[0], (0, 0))
     page.paste(rows[1], (0, rows[0].height + GAP))
