@@ -30,27 +30,36 @@ from .report import Sheet, Table
 
 STEPS, SOLVER, BATCH = 20, "dpmpp_2m", 16
 GUIDANCE, TAU_A, TAU_B = 2.5, 0.4, 0.8
+STRONG = 5.0
+"""The paper's guidance across styles."""
 STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6)
 """Of paste + img2img."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """`prompt` is that of both inversions and of the streams; `mode` None leaves out composite attention."""
+    """`prompt` is that of both inversions and of the streams, `mode` None leaves out composite attention, `kept` is how much of the
+    run keeps the background. `named` is what the prompt of the composition names: all that is to be seen, or the thing that is put
+    in and its ground."""
 
     prompt: Literal["exceptional", "empty", "own"] = "exceptional"
     mode: Mode | None = "intended"
-    preserve: bool = True
+    kept: float = TAU_B
+    named: Literal["all", "thing"] = "all"
+    guidance: float = GUIDANCE
 
 
 METHODS = {
     "TF-ICON": Method(),
     "no composite attention": Method(mode=None),
-    "no background preservation": Method(preserve=False),
+    "no background preservation": Method(kept=0.0),
     "empty prompt": Method("empty"),
     "ordinary prompts": Method("own"),
     "light": Method(mode="light"),
     "released code's order": Method(mode="released"),
+    "guidance 5 (paper)": Method(guidance=STRONG),
+    "guidance 5, tau_B 1": Method(guidance=STRONG, kept=1.0),
+    "guidance 5, tau_B 1, the thing alone in the prompt": Method(guidance=STRONG, kept=1.0, named="thing"),
 }
 
 
@@ -83,12 +92,14 @@ def _across(laboratory: Laboratory, count: int, methods: tuple[str, ...]) -> tup
     cases = cases_of(np.random.default_rng(UNSEEN + 5), count, across=True)
     results = {"truth, through the VAE": laboratory.decode(laboratory.encode(cases.truth.pictures)), "naive paste": cases.placed.pasted}
     results |= {f"paste + img2img {strength:g}": redrawn(laboratory, cases, strength) for strength in STRENGTHS}
+    results |= {f"paste + img2img {strength:g}, guidance 5": redrawn(laboratory, cases, strength, STRONG) for strength in STRENGTHS[:3]}
     results |= {label: composed(laboratory, cases, METHODS[label], across=True) for label in methods}
     black = cases_of(np.random.default_rng(UNSEEN + 5), count, across=True, surround="black")
     results["reference on black"] = composed(laboratory, black, METHODS["TF-ICON"], across=True)
     note = (
         f"{count} pairs: a thing from a photo into a drawing, or the other way round. {STEPS} steps of DPM-Solver++ 2M, guidance {GUIDANCE:g}, "
-        f"tau_A {TAU_A:g}, tau_B {TAU_B:g}; the reference lies on a canvas of its own average colour, inversions and streams run under the exceptional prompt, but where the row says otherwise. "
+        f"tau_A {TAU_A:g}, tau_B {TAU_B:g}; the prompt names all that is to be seen, the reference lies on a canvas of its own average colour, inversions and streams run "
+        "under the exceptional prompt, but where the row says otherwise. "
         "Percent of pictures in which the judge sees the reference's shape and colour, and the main picture's style, in the thing at the asked place; "
         "their mean; IoU of that thing with the truth's. Background: outside the region, against the main picture."
     )
@@ -124,7 +135,7 @@ def _case(rng: np.random.Generator, across: bool) -> tuple[Scene, Scene, Scene]:
     return truth.without(1), reference.changed(0, **look), truth
 
 
-def redrawn(laboratory: Laboratory, cases: Cases, strength: float) -> Tensor:
+def redrawn(laboratory: Laboratory, cases: Cases, strength: float, guidance: float = GUIDANCE) -> Tensor:
     """The naive paste, noised to a part of the schedule and sampled again under the truth's prompt."""
     sigmas = uniform_time_sigmas(laboratory.model, round(STEPS / strength))[-(STEPS + 1) :]
     pictures = []
@@ -132,7 +143,7 @@ def redrawn(laboratory: Laboratory, cases: Cases, strength: float) -> Tensor:
         latent = laboratory.encode(cases.placed.pasted[batch])
         prompts = [prompt_of(scene) for scene in cases.truth.scenes[batch]]
         noise = laboratory.noise(len(latent), UNSEEN + batch.start)
-        pictures.append(laboratory.decode(laboratory.sample(laboratory.model, prompts, noise, latent, sigmas, GUIDANCE, SOLVER)))
+        pictures.append(laboratory.decode(laboratory.sample(laboratory.model, prompts, noise, latent, sigmas, guidance, SOLVER)))
     return torch.cat(pictures)
 
 
@@ -159,16 +170,17 @@ def composition(
     edits: list[Edit] = []
     if method.mode is not None:
         edits.append(CompositeAttention(main, reference, object_mask, region, TAU_A, all_layers(require_unet(model)), method.mode))
-    if method.preserve:
-        edits.append(BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, TAU_B), region))
+    if method.kept:
+        edits.append(BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, method.kept), region))
     from_reference = reference.trajectory if across else None
     start = composed_start(model, main.trajectory, from_reference, object_mask, region, UNSEEN + batch.start)
-    prompts = laboratory.conditioning([prompt_of(scene) for scene in cases.truth.scenes[batch]])
+    described = [scene if method.named == "all" else scene.without(0) for scene in cases.truth.scenes[batch]]
+    prompts = laboratory.conditioning([prompt_of(scene) for scene in described])
 
     def sample(edited) -> Tensor:
         guider = comfy.samplers.CFGGuider(edited)
         guider.set_conds(prompts, laboratory.conditioning([""]))
-        guider.set_cfg(GUIDANCE)
+        guider.set_cfg(method.guidance)
         return guider.sample(torch.zeros_like(start), start, GraftSampler(SOLVER), sigmas, disable_pbar=True, seed=0)
 
     return edits, sample
@@ -228,5 +240,5 @@ def _percent(hits: list[bool]) -> float:
 
 
 def _sheet(name: str, cases: Cases, results: dict[str, Tensor], methods: tuple[str, ...]) -> Sheet:
-    shown = {label: pictures for label, pictures in results.items() if label in methods or label == "naive paste" or label.endswith("0.5")}
+    shown = {label: pictures for label, pictures in results.items() if label in methods or label in ("naive paste", "paste + img2img 0.3")}
     return Sheet(name, {"main": cases.main.pictures, "reference": cases.reference.pictures, "truth": cases.truth.pictures} | shown)
