@@ -20,7 +20,7 @@ PAGE = """<!doctype html>
   .pictures { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0 } figcaption { font-size: 0.85rem; color: #555 }
   img { width: 12rem; image-rendering: pixelated; border-radius: 4px; background: #ddd }
   table { border-collapse: collapse; font-size: 0.85rem; margin-top: 1rem } td { border: 1px solid #ccc; padding: 0.1rem 0.6rem }
-  .compare { --cut: 50% } .compare div { position: relative } .compare img { width: 24rem; display: block } .compare input { width: 24rem }
+  .compare { --cut: 50% } .compare div { position: relative; overflow: hidden } .compare img { width: 24rem; display: block } .compare input { width: 24rem }
   .compare .after { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--cut)) }
   details { margin-top: 1rem } details img { width: 100%; image-rendering: auto; background: #222 }
   .failed { color: #b00020; white-space: pre-wrap } .skipped { color: #777 }
