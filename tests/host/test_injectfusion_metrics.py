@@ -63,8 +63,9 @@ def test_the_table_of_mixings_measures_originals_and_contents_as_what_they_are()
     judge, rng = load_face_judge(), np.random.default_rng(93_000)
     originals, contents, others = ([sample_face(rng) for _ in range(count)] for count in (48, 48, 160))
     original, content = injectfusion.drawn(originals), injectfusion.drawn(contents)
-    pictures = {"original": original, "content": content, injectfusion.PAPER: original.clone(), "replaced": content.clone()}
-    kept, replaced, drawn = injectfusion._mixed(judge, originals, contents, pictures, injectfusion.drawn(others), injectfusion.PAPER)
+    pictures = {"original": original, injectfusion.PAPER: original.clone(), "replaced": content.clone()}
+    drawings = injectfusion._features(judge, injectfusion.drawn(others))
+    kept, replaced, drawn = injectfusion._mixed(judge, originals, contents, pictures, drawings, injectfusion.PAPER)
     assert kept["Gram loss"] == drawn["Gram loss"] == 0 and kept["Frechet distance"] == drawn["Frechet distance"]
     assert replaced["Gram loss"] == pytest.approx(gram_loss(judge, content, original), rel=1e-4)
     assert kept["colour agreement (%)"] > 95 > 5 > kept["content agreement (%)"]

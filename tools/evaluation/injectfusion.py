@@ -108,12 +108,11 @@ def drawn(faces: list[Face]) -> Tensor:
     return torch.from_numpy(np.stack([render(face) for face in faces]))
 
 
-def run(
-    laboratory: Laboratory, count: int = 256, seed: int = SEED, mixings: dict[str, Settings] = MIXINGS | LARGE
-) -> tuple[list[Table], list[Sheet]]:
+def run(laboratory: Laboratory, count: int = 256) -> tuple[list[Table], list[Sheet]]:
     """`count` unseen pairs of faces, and a quarter as many pairs of scenes."""
-    studio, judge, rng = faces_studio(), load_face_judge(), np.random.default_rng(seed)
+    studio, judge, rng = faces_studio(), load_face_judge(), np.random.default_rng(SEED)
     originals, contents = ([sample_face(rng) for _ in range(count)] for _ in range(2))
+    mixings = MIXINGS | LARGE
     pictures = {"original": drawn(originals), "content": drawn(contents)} | {name: [] for name in ("round trip", *mixings)}
     for part in torch.arange(count).split(BATCH):
         # Three times as fast on CPUs as float32; the round trip shows what it costs.
@@ -123,11 +122,11 @@ def run(
             for name, settings in mixings.items():
                 pictures[name].append(studio.injected(original, content, settings).float())
     pictures = {name: torch.cat(parts) if isinstance(parts, list) else parts for name, parts in pictures.items()}
-    references = drawn([sample_face(rng) for _ in range(REFERENCES)])
-    scenes, scenes_sheet = _scenes(laboratory, count // 4, seed)
+    drawings = _features(judge, drawn([sample_face(rng) for _ in range(REFERENCES)]))
+    scenes, scenes_sheet = _scenes(laboratory, count // 4)
     return [
         _attributes(judge, originals, contents, pictures),
-        *_mixings(judge, originals, contents, pictures, references),
+        *_mixings(judge, originals, contents, pictures, drawings),
         scenes,
     ], [Sheet("injectfusion_attributes", pictures), scenes_sheet]
 
@@ -172,8 +171,13 @@ def _seen(judge: FaceJudge, pictures: Tensor) -> dict[str, np.ndarray]:
     return {name: numbers.numpy() for name, numbers in judge.verdicts(pictures).items()}
 
 
-def _mixings(judge: FaceJudge, originals: list[Face], contents: list[Face], pictures: dict[str, Tensor], references: Tensor) -> list[Table]:
-    both = {name: shown for name, shown in pictures.items() if name not in (*MIXINGS, *LARGE)}
+def _mixings(
+    judge: FaceJudge, originals: list[Face], contents: list[Face], pictures: dict[str, Tensor], drawings: np.ndarray
+) -> list[Table]:
+    late, small = (
+        _mixed(judge, originals, contents, {name: pictures[name] for name in ("original", "round trip", *mixings)}, drawings, rival)
+        for mixings, rival in ((LARGE, LATE), (MIXINGS, PAPER))
+    )
     note = (
         f"The paper's Table 2: ways of mixing the bottlenecks, with the paper's settings: gamma {Settings.gamma:g}, omega {Settings.omega:g}, injection down to timestep "
         f"{LARGE[LATE].edit}, boosting from {LARGE[LATE].boost} on. Fréchet distance between the judge's features of the results and of {REFERENCES} other drawings, in place "
@@ -182,29 +186,21 @@ def _mixings(judge: FaceJudge, originals: list[Face], contents: list[Face], pict
         f"standard deviation, over {DRAWS} bootstrap draws of the pairs. The distance of {len(originals)} drawings, the last row, is what so small a sample has at least. {NETWORK}"
     )
     small_note = (
-        f"The same down to timestep {Settings.edit}, as in the first table, where most of the content comes through, and with all that there is to inject. Halfway between two "
-        "faces of this world, whose attributes have a few values and nothing between them, is no face; replacing, which leaves nothing between, comes closer."
+        f"The same down to timestep {Settings.edit}, as in the first table, where most of the content comes through, and with all that there is to inject. Probably "
+        "because halfway between two faces of this world, whose attributes have a few values and nothing between them, is no face, replacing comes closer here."
     )
     return [
-        Table(
-            name,
-            title,
-            said,
-            _mixed(judge, originals, contents, both | {n: pictures[n] for n in mixings if n in pictures}, references, rival),
-        )
-        for name, title, said, mixings, rival in (
-            ("injectfusion_mixing", "InjectFusion: ways of mixing", note, LARGE, LATE),
-            ("injectfusion_mixing_small", "InjectFusion: ways of mixing, injected for longer", small_note, MIXINGS, PAPER),
-        )
+        Table("injectfusion_mixing", "InjectFusion: ways of mixing", note, late),
+        Table("injectfusion_mixing_small", "InjectFusion: ways of mixing, injected for longer", small_note, small),
     ]
 
 
 def _mixed(
-    judge: FaceJudge, originals: list[Face], contents: list[Face], pictures: dict[str, Tensor], references: Tensor, rival: str
+    judge: FaceJudge, originals: list[Face], contents: list[Face], pictures: dict[str, Tensor], drawings: np.ndarray, rival: str
 ) -> tuple[dict, ...]:
-    """A row for each of the results; `rival` is the one whose distance the others' is compared with."""
-    features = {name: _features(judge, shown) for name, shown in pictures.items() if name != "content"}
-    drawings = _features(judge, references)
+    """A row for each of the results, the originals last; `rival` is the one whose distance from the drawings' features (N, 128) the
+    others' is compared with."""
+    features = {name: _features(judge, shown) for name, shown in pictures.items()}
     against = _against(features, rival, drawings)
     rows = []
     for name in (*(name for name in features if name != "original"), "original"):
@@ -260,8 +256,8 @@ SCENE_FACTS: dict[str, Callable[[Scene], str]] = {
 }
 
 
-def _scenes(laboratory: Laboratory, count: int, seed: int) -> tuple[Table, Sheet]:
-    rng = np.random.default_rng([seed, 1])
+def _scenes(laboratory: Laboratory, count: int) -> tuple[Table, Sheet]:
+    rng = np.random.default_rng([SEED, 1])
     originals, contents = ([sample_scene(rng, count=1) for _ in range(count)] for _ in range(2))
     studio = Studio(laboratory.model, laboratory.conditioning([""]), laboratory.vae)
     pictures = {"original": picture(originals).pictures, "content": picture(contents).pictures}
