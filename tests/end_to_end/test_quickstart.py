@@ -20,7 +20,7 @@ import host_folder
 import host_source
 import host_tooling
 import pytest
-from demo_report import natural_order
+from demo_report import Picture, Report, WorkflowReport, natural_order
 from demo_workflows import Workflow
 from graph import Graph, to_workflow
 from host_server import ServerOptions, running_server
@@ -312,6 +312,21 @@ class TestDemo:
         before, after = (picture["file"] for picture in found["pictures"])
         assert f'<div><img src="{before}" alt=""><img class="after" src="{after}" alt=""></div><input type="range"' in page
         assert (tmp_path / found["graph"]).is_file() and f'<details><summary>Graph</summary><img src="{found["graph"]}"' in page
+
+    def test_what_came_out_hides_nothing_below_the_slider(self, editor, tmp_path):
+        """A map is higher than its picture by a caption."""
+        for name, height in (("in.png", 32), ("out.png", 64)):
+            Image.new("RGB", (32, height)).save(tmp_path / name)
+        workflow = WorkflowReport("Map", "passed", pictures=(Picture("1 input", "in.png"), Picture("2 map", "out.png")))
+        Report("", "", "", (workflow,)).write(tmp_path)
+        page = editor.page.context.browser.new_page()
+        try:
+            page.goto((tmp_path / "index.html").as_uri())
+            slider = page.get_by_role("slider").bounding_box()
+            at = [slider["x"] + 0.9 * slider["width"], slider["y"] + slider["height"] / 2]
+            assert page.evaluate("at => document.elementFromPoint(...at).type", at) == "range"
+        finally:
+            page.close()
 
     def test_a_workflow_that_needs_a_checkpoint_or_a_picture_is_skipped(self, server, tmp_path):
         for kind in ("CheckpointLoaderSimple", "LoadImage"):
