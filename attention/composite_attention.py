@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -29,26 +30,26 @@ class QueryKey:
 class Areas:
     """How the tokens of rows with equal masks fall into three areas: outside the region, gap, object.
 
-    The gap is what the object leaves free of the region. `order` (N,) lists the tokens area by area, `back` (N,) undoes that,
-    `sizes` is the number of tokens in each area. `rows` are the indices of the rows, None for all.
+    The gap is what the object leaves free of the region. `members` are the areas' masks, each (N, 1) of zeros and ones, and
+    `tokens` the numbers of their tokens; `back` (N,) is where every token is among all areas' tokens, one area after the other.
+    `rows` are the numbers of the rows, None for all.
     """
 
-    order: Tensor
+    members: tuple[Tensor, ...]
+    tokens: tuple[Tensor, ...]
     back: Tensor
-    sizes: tuple[int, int, int]
     rows: Tensor | None = None
 
-    def sort(self, part: Tensor) -> Tensor:
-        """The rows of (all rows, N, C), their tokens area by area."""
-        part = part if self.rows is None else part.index_select(0, self.rows)
-        return part.index_select(1, self.order)
+    def part(self, tensor: Tensor) -> Tensor:
+        """The rows of (all rows, N, C)."""
+        return tensor if self.rows is None else tensor.index_select(0, self.rows)
 
-    def sort_pair(self, pair: QueryKey) -> QueryKey:
-        return QueryKey(self.sort(pair.query), self.sort(pair.key))
+    def part_of(self, pair: QueryKey) -> QueryKey:
+        return QueryKey(self.part(pair.query), self.part(pair.key))
 
 
-def token_areas(object_mask: Tensor, region_mask: Tensor) -> tuple[Areas, ...]:
-    """The areas of masks (rows or 1, N), bool: one `Areas` for all rows whose masks are equal.
+def token_areas(object_mask: Tensor, region_mask: Tensor, dtype: torch.dtype) -> tuple[Areas, ...]:
+    """The areas of masks (rows or 1, N), bool: one `Areas` for all rows whose masks are equal. `dtype` is that of the keys.
 
     A token of the object counts as one of the region. This waits for the device: once per grid will do, not at every layer.
     """
@@ -56,9 +57,10 @@ def token_areas(object_mask: Tensor, region_mask: Tensor) -> tuple[Areas, ...]:
     distinct, kind = labels.unique(dim=0, return_inverse=True)
     areas = []
     for number, label in enumerate(distinct):
-        order = label.argsort(stable=True)
+        members = tuple(label == area for area in range(3))
+        tokens = tuple(member.nonzero()[:, 0] for member in members)
         rows = None if len(distinct) == 1 else (kind == number).nonzero()[:, 0]
-        areas.append(Areas(order, order.argsort(), tuple(label.bincount(minlength=3).tolist()), rows))
+        areas.append(Areas(tuple(member[:, None].to(dtype) for member in members), tokens, torch.cat(tokens).argsort(), rows))
     return tuple(areas)
 
 
@@ -89,11 +91,11 @@ def composite_attention(
     """
     parts = []
     for area in areas:
-        own, base, pasted = (area.sort_pair(pair) for pair in (target, main, reference))
-        between = QueryKey(base.query, pasted.key) if cross is None else area.sort_pair(cross)
+        own, base, pasted = (area.part_of(pair) for pair in (target, main, reference))
+        between = QueryKey(base.query, pasted.key) if cross is None else area.part_of(cross)
         transposed = QueryKey(between.key, between.query)
         blocks = ((base, own, between), (own, own, between), (transposed, transposed, pasted))
-        parts.append(_attend_blocks(blocks, area.sort(value), area.sizes, heads, attend).index_select(1, area.back))
+        parts.append(_attend_blocks(blocks, area.part(value), area, heads, attend))
     if len(parts) == 1:
         return parts[0]
     output = torch.empty_like(value)
@@ -117,30 +119,37 @@ def compose_queries_and_keys(target: QueryKey, main: QueryKey, reference: QueryK
     return QueryKey(compose(target.query, main.query, reference.query), compose(target.key, main.key, reference.key))
 
 
-def _attend_blocks(blocks: Sequence[Sequence[QueryKey]], value: Tensor, sizes: Sequence[int], heads: int, attend: Attend) -> Tensor:
-    """One attention for every area that has tokens. All tensors (rows, N, C) are sorted by area; so is what comes back."""
-    ends = (sizes[0], sizes[0] + sizes[1], sum(sizes))
-    spans = {area: slice(end - size, end) for area, (size, end) in enumerate(zip(sizes, ends, strict=True)) if size}
-    slots_of = {area: _slots([blocks[area][keys].query for keys in spans]) for area in spans}
+def _attend_blocks(blocks: Sequence[Sequence[QueryKey]], value: Tensor, areas: Areas, heads: int, attend: Attend) -> Tensor:
+    """One attention for every area that has tokens: (rows, N, C)."""
+    present = [area for area, tokens in enumerate(areas.tokens) if len(tokens)]
+    seen_by = {area: _seen([(blocks[area][keys], areas.members[keys]) for keys in present]) for area in present}
     # Values are as wide as keys: fused kernels want it so, and what runs in their place would build the map.
-    wide_value = pad(_split(value, heads), (0, 0, 0, max(map(len, slots_of.values())) - 1))
+    wide_value = pad(_split(value, heads), (0, 0, 0, max(map(len, seen_by.values())) - 1))
     attended = []
-    for area, slots in slots_of.items():
-        wide_query = torch.cat([_split(query[:, spans[area]], heads) for query in slots], dim=-2)
-        wide_query *= len(slots) ** 0.5  # `attend` scales by the width of the wide head
-        wide_key = wide_value.new_zeros(*wide_value.shape[:3], len(slots), wide_value.shape[-1])
-        for keys, span in spans.items():
-            pair = blocks[area][keys]
-            slot = slots[pair.query]
-            wide_key[:, span, :, slot : slot + 1] = _split(pair.key[:, span], heads)
-        output = attend(wide_query.flatten(2), wide_key.flatten(2), wide_value[..., : len(slots), :].flatten(2))
-        attended.append(output.reshape(wide_query.shape)[..., 0, :])
-    return torch.cat(attended, dim=1).flatten(2)
+    for area, seen in seen_by.items():
+        slots = len(seen)
+        wide_query = torch.cat([_split(query.index_select(1, areas.tokens[area]), heads) for query in seen], dim=-2)
+        wide_query *= slots**0.5  # `attend` scales by the width of the wide head
+        wide_key = torch.cat([_split(_only(keys), heads) for keys in seen.values()], dim=-2)
+        output = attend(wide_query.flatten(2), wide_key.flatten(2), wide_value[..., :slots, :].flatten(2))
+        attended.append(output.view(wide_query.shape)[..., 0, :])
+    return torch.cat(attended, dim=1).flatten(2).index_select(1, areas.back)
 
 
-def _slots(queries: Sequence[Tensor]) -> dict[Tensor, int]:
-    """The slot of every tensor among those that are not the same object, which is how tensors hash."""
-    return {query: slot for slot, query in enumerate(dict.fromkeys(queries))}
+def _seen(pairs: Sequence[tuple[QueryKey, Tensor]]) -> dict[Tensor, dict[Tensor, Tensor]]:
+    """What every query sees: keys, and the mask (N, 1) of the tokens at which it sees them.
+
+    Tensors are told apart by being different objects, which is how they hash."""
+    seen: dict[Tensor, dict[Tensor, Tensor]] = {}
+    for pair, member in pairs:
+        keys = seen.setdefault(pair.query, {})
+        keys[pair.key] = keys[pair.key] + member if pair.key in keys else member
+    return seen
+
+
+def _only(keys: dict[Tensor, Tensor]) -> Tensor:
+    """Keys (rows, N, C), each where its mask is, and zeros elsewhere."""
+    return reduce(torch.add, [key * mask for key, mask in keys.items()])
 
 
 def _split(part: Tensor, heads: int) -> Tensor:

@@ -99,7 +99,7 @@ class RunningCompositeAttention(RunningEdit):
         asked = place.grid, background_only
         if asked not in self._areas:
             object_mask, region = self.masks(place, value)
-            self._areas[asked] = token_areas(object_mask & (not background_only), region)
+            self._areas[asked] = token_areas(object_mask & (not background_only), region, value.dtype)
         return self._areas[asked]
 
 

@@ -58,7 +58,7 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: i
 
 
 def composite(masks, cross=None, target=TARGET, value=VALUE, main=MAIN, reference=REFERENCE, attend=attend) -> torch.Tensor:
-    return composite_attention(target, value, main, reference, token_areas(*masks), HEADS, attend, cross)
+    return composite_attention(target, value, main, reference, token_areas(*masks, value.dtype), HEADS, attend, cross)
 
 
 def products(pair: QueryKey, heads: int = HEADS) -> torch.Tensor:
@@ -130,7 +130,9 @@ def test_every_block_of_the_map(released, queries, keys):
     target, main, reference, cross = (features(seed, 1, TOKENS, 2 * TOKENS) for seed in (20, 22, 24, 26))
     cross = cross if released else None
     unit = torch.eye(TOKENS, dtype=torch.float64).repeat(1, 2)[None]
-    output = composite_attention(target, unit, main, reference, token_areas(*masks), 2, lambda *parts: attend(*parts, heads=2), cross)
+    output = composite_attention(
+        target, unit, main, reference, token_areas(*masks, unit.dtype), 2, lambda *parts: attend(*parts, heads=2), cross
+    )
     expected = composite_map(masks, cross, target, main, reference, heads=2)
     block = (..., areas[queries].nonzero(), areas[keys].nonzero()[:, 0])
     assert expected[block].numel() >= 2 * 9
@@ -166,21 +168,21 @@ def test_rows_with_masks_of_their_own_get_what_they_get_alone():
         rows.append(len(parts[0]))
         return attend(*parts)
 
-    output = composite_attention(target, value, main, reference, token_areas(*masks), HEADS, counted, cross)
+    output = composite_attention(target, value, main, reference, token_areas(*masks, value.dtype), HEADS, counted, cross)
     assert sorted(rows) == [1, 1, 1, 1, 1, 1, 2, 2, 2]
     for row in range(len(names)):
         one = slice(row, row + 1)
         pictures = [QueryKey(pair.query[one], pair.key[one]) for pair in (target, main, reference, cross)]
-        areas = token_areas(object_mask[one], region_mask[one])
+        areas = token_areas(object_mask[one], region_mask[one], torch.float64)
         alone = composite_attention(pictures[0], value[one], *pictures[1:3], areas, HEADS, attend, pictures[3])
         torch.testing.assert_close(output[one], alone, **FLOAT64)
 
 
 def test_equal_masks_of_all_rows_are_one_group():
     object_mask, region_mask = MASKS["random"]
-    (areas,) = token_areas(object_mask.expand(ROWS, -1), region_mask)
+    (areas,) = token_areas(object_mask.expand(ROWS, -1), region_mask, torch.float64)
     assert areas.rows is None
-    assert torch.equal(areas.order[areas.back], torch.arange(TOKENS))
+    assert torch.equal(torch.cat(areas.tokens)[areas.back], torch.arange(TOKENS))
 
 
 def test_only_queries_that_differ_cost_width():
@@ -240,7 +242,9 @@ def test_no_map_is_ever_built(released):
     region = draw(59, 1, tokens) > 0
     masks = region & (draw(60, 1, tokens) > 0), region
     with Largest() as watch:
-        composite_attention(target, value, main, reference, token_areas(*masks), heads, lambda *parts: attend(*parts, heads=heads), cross)
+        composite_attention(
+            target, value, main, reference, token_areas(*masks, value.dtype), heads, lambda *parts: attend(*parts, heads=heads), cross
+        )
     assert 0 < watch.elements <= 3 * tokens * channels
     with Largest() as watch:
         composite_map(masks, cross, target, main, reference, heads)

@@ -60,7 +60,7 @@ def _layer(side: int, heads: int, repeats: int) -> dict[str, float]:
     value, place = draw(), (torch.arange(side) + 0.5) / side - 0.5
     region_mask = ((place.abs() < 0.25)[:, None] & (place.abs() < 0.25)).flatten()[None]
     object_mask = (place.square()[:, None] + place.square() < 0.0625).flatten()[None]
-    areas = token_areas(object_mask, region_mask)
+    areas = token_areas(object_mask, region_mask, value.dtype)
     feed_forward = FeedForward(channels, glu=True, operations=comfy.ops.disable_weight_init).eval()
 
     def plain() -> Tensor:
