@@ -50,7 +50,13 @@ class CompositeAttention:
         run.require_batch("object_mask", self.object_mask)
         run.require_batch("region", self.region)
         kinds = {"intended": RunningCompositeAttention, "light": RunningLightAttention, "released": RunningReleasedAttention}
-        return kinds[self.mode](self, run)
+        running = kinds[self.mode](self, run)
+        if self.end and not any(running.active_at(sigma) for sigma in run.sigmas[:-1].tolist()):
+            run.note(
+                f"Composite Attention does nothing in this run, which starts at noise level {float(run.sigmas[0]):.4g}, where end_percent "
+                f"{self.end:g} is past; make end_percent larger, or skip less"
+            )
+        return running
 
 
 class RunningCompositeAttention(RunningEdit):

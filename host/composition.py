@@ -17,8 +17,10 @@ CELL_SHARE = 0.5
 """The part of a latent cell that a mask has to cover to hold it."""
 
 
-def composed_start(model, main: Trajectory, reference: Trajectory | None, object_mask: Tensor, region: Tensor, seed: int) -> Tensor:
-    """(B, C, h, w), in the VAE's space: the composed noise at the main trajectory's highest noise level.
+def composed_start(
+    model, main: Trajectory, reference: Trajectory | None, object_mask: Tensor, region: Tensor, seed: int, first: int = 0
+) -> Tensor:
+    """(B, C, h, w), in the VAE's space: the composed noise at the main trajectory's noise level `first`, its highest by default.
 
     `object_mask` and `region` (B or 1, H, W) are pictures' masks; without a reference the object starts from the main picture's
     own noise. The same seed gives the same noise on every device. Raises `GraftError` for what does not fit together.
@@ -36,11 +38,19 @@ def composed_start(model, main: Trajectory, reference: Trajectory | None, object
             f"object_mask: {int((object & ~region).sum())} of its {int(object.sum())} latent cells lie outside the region; "
             "connect both masks of one Place Reference, or make the region larger"
         )
-    start = main.latents[0]
+    start = main.latents[first]
     noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(seed)).to(start)
-    from_reference = None if reference is None else reference.latents[0].to(start)
+    from_reference = None if reference is None else reference.at(float(main.sigmas[first])).to(start)
     masks = object.to(start.device), region.to(start.device)
-    return for_vae(model, compose_noise(start, from_reference, noise, *masks, float(main.sigmas[0])))
+    return for_vae(model, compose_noise(start, from_reference, _noised(model, main, noise, first), *masks))
+
+
+def _noised(model, main: Trajectory, noise: Tensor, first: int) -> Tensor:
+    """(B, C, h, w): `noise` of unit variance over the main picture. As in the host, nothing is left of it at the model's highest
+    noise level, where the released code has noise alone."""
+    sampling, sigma = model.get_model_object("model_sampling"), main.sigmas[first : first + 1].to(noise)
+    alone = float(sigma) >= (1 - SAME_LEVEL) * float(sampling.sigma_max)
+    return sampling.noise_scaling(sigma, noise, torch.zeros_like(noise) if alone else main.clean.to(noise), alone)
 
 
 def _require_alike(main: Trajectory, reference: Trajectory) -> None:

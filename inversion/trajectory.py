@@ -61,6 +61,10 @@ class Trajectory:
         """(B, C, h, w): the latents at the lowest noise level."""
         return self.latents[-1]
 
+    def after(self, skip: float) -> int:
+        """The number of the level after a part `skip` of the steps."""
+        return int(self.steps * skip + 1e-6)  # 0.58 of 50 steps is 29, whatever floats make of it
+
     def scaled_to_picture(self, index: int) -> Tensor:
         """(B, C, h, w): a stage in the variance-preserving scale, x / sqrt(1 + sigma^2), in which noise has a picture's range."""
         return self.latents[index] / (1 + self.sigmas[index] ** 2).sqrt()

@@ -221,22 +221,35 @@ class ComposeNoise(io.ComfyNode):
                     optional=True,
                     tooltip="The trajectory of Place Reference's placed_reference, made with the same sigmas. Only cross-domain needs it.",
                 ),
+                io.Float.Input(
+                    "skip",
+                    default=0.0,
+                    min=0.0,
+                    max=0.99,
+                    step=0.01,
+                    tooltip="Part of the steps to leave out. 0 starts from noise alone, as in the paper; more keeps more of the object's shape and "
+                    "less of the new style. Composite Attention's and Background Preservation's windows still count from the schedule's start: "
+                    "make them longer.",
+                    optional=True,
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Noise.Output(display_name="noise", tooltip="No noise: the latent has its own."),
-                io.Sigmas.Output(display_name="sigmas", tooltip="The main trajectory's noise levels."),
+                io.Sigmas.Output(display_name="sigmas", tooltip="The main trajectory's noise levels from there on."),
                 io.Latent.Output(display_name="latent", tooltip="The composed noisy latent."),
             ],
         )
 
     @classmethod
-    def execute(cls, model, main, object_mask, region, domain, noise_seed, reference=None) -> io.NodeOutput:
+    def execute(cls, model, main, object_mask, region, domain, noise_seed, reference=None, skip=0.0) -> io.NodeOutput:
         if domain == SAME_DOMAIN:
             reference = None
         elif reference is None:
             raise GraftError("reference: cross-domain starts the object from the reference's noise; connect its trajectory")
-        latent = composed_start(model, main, reference, batched(object_mask), batched(region), noise_seed)
-        return io.NodeOutput(NO_NOISE, main.sigmas, {"samples": latent})
+        first = main.after(skip)
+        latent = composed_start(model, main, reference, batched(object_mask), batched(region), noise_seed, first)
+        return io.NodeOutput(NO_NOISE, main.sigmas[first:], {"samples": latent})
 
 
 NODES = [PlaceReference, PasteObject, ComposeNoise]

@@ -151,7 +151,7 @@ class StartFromTrajectory(io.ComfyNode):
     @classmethod
     def execute(cls, model, trajectory: Trajectory, skip: float) -> io.NodeOutput:
         sampling.require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
-        first = int(trajectory.steps * skip + 1e-6)  # 0.58 of 50 steps is 29, whatever floats make of it
+        first = trajectory.after(skip)
         latent = for_vae(model, trajectory.latents[first])
         return io.NodeOutput(sampling.NO_NOISE, trajectory.sigmas[first:], {"samples": latent})
 

@@ -6,6 +6,7 @@ from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from einops import reduce
 from graft.host.errors import GraftError
 from graft.host.sampling import NO_NOISE
+from graft.host.schedules import uniform_time_sigmas
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.composition import ComposeNoise
 from graft.nodes.inversion import StartFromTrajectory
@@ -24,16 +25,23 @@ def disc(side: float, rows: int = 1) -> torch.Tensor:
 OBJECT, REGION = disc(0.5), disc(0.8)
 
 
-def run(model, main: Trajectory, reference: Trajectory | None = None, object_mask=OBJECT, region=REGION, domain=CROSS, seed=3):
-    inputs = {"main": main, "object_mask": object_mask, "region": region, "domain": domain, "noise_seed": seed}
+def run(model, main: Trajectory, reference: Trajectory | None = None, object_mask=OBJECT, region=REGION, domain=CROSS, seed=3, skip=0.0):
+    inputs = {"main": main, "object_mask": object_mask, "region": region, "domain": domain, "noise_seed": seed, "skip": skip}
     return ComposeNoise.EXECUTE_NORMALIZED(model=model, reference=reference, **inputs).result
 
 
+def altered(trajectory: Trajectory, **changes) -> Trajectory:
+    return Trajectory(**{**vars(trajectory), **changes})
+
+
 def trajectories(model, batch: int = 1, references: int = 1, **options) -> tuple[Trajectory, Trajectory]:
-    return (
-        random_trajectory(model, PROMPT, seed=1, batch=batch, **options),
-        random_trajectory(model, PROMPT, seed=2, batch=references, **options),
+    """From the model's highest noise level on, as TF-ICON's grid has it."""
+    sigmas = uniform_time_sigmas(model, options.pop("steps", 5))
+    main, reference = (
+        random_trajectory(model, PROMPT, seed=seed, batch=count, steps=len(sigmas) - 1, **options)
+        for seed, count in ((1, batch), (2, references))
     )
+    return altered(main, sigmas=sigmas), altered(reference, sigmas=sigmas)
 
 
 def composed(main: Trajectory, reference: Trajectory, object_mask, region, domain: str, seed: int) -> torch.Tensor:
@@ -41,10 +49,7 @@ def composed(main: Trajectory, reference: Trajectory, object_mask, region, domai
     scale = (1 + main.sigmas[0] ** 2).sqrt()
     x, x_reference = main.latents[0] / scale, reference.latents[0].expand_as(main.latents[0]) / scale
     noise = Noise_RandomNoise(seed).generate_noise({"samples": x})
-    object, region = (
-        reduce(mask, "b (h down) (w across) -> b h w", "mean", down=8, across=8).expand(len(x), -1, -1) >= 0.5
-        for mask in (object_mask, region)
-    )
+    object, region = (cells(mask).expand(len(x), -1, -1) >= 0.5 for mask in (object_mask, region))
     x = x.clone()
     for picture in range(len(x)):
         inside, around = object[picture], region[picture] & ~object[picture]
@@ -53,6 +58,10 @@ def composed(main: Trajectory, reference: Trajectory, object_mask, region, domai
         if domain == CROSS:
             x[picture][:, inside] = x_reference[picture][:, inside]
     return x * scale
+
+
+def cells(mask: torch.Tensor) -> torch.Tensor:
+    return reduce(mask, "b (h down) (w across) -> b h w", "mean", down=8, across=8)
 
 
 @pytest.mark.parametrize("domain", [CROSS, SAME])
@@ -78,12 +87,34 @@ def test_it_is_what_the_model_is_shown_first(model):
     assert calls[0].sigma == pytest.approx(float(main.sigmas[0]))
 
 
+@pytest.mark.parametrize("domain", [CROSS, SAME])
+def test_a_later_start_has_the_picture_under_its_noise(model, domain):
+    """Every part at the level of the first step that is left; around the object what img2img starts from."""
+    main, reference = trajectories(model)
+    noise, sigmas, latent = run(model, main, reference, domain=domain, skip=0.4)
+    assert noise is NO_NOISE and torch.equal(sigmas, main.sigmas[2:])
+    ours = model.model.process_latent_in(latent["samples"])
+    fresh = Noise_RandomNoise(3).generate_noise({"samples": main.clean}) * main.sigmas[2] + main.clean
+    object, region = (cells(mask)[0] >= 0.5 for mask in (OBJECT, REGION))
+    inside = (reference if domain == CROSS else main).latents[2]
+    for part, expected in ((object, inside), (region & ~object, fresh), (~region, main.latents[2])):
+        assert part.any()
+        torch.testing.assert_close(ours[:, :, part], expected[:, :, part], rtol=1e-5, atol=1e-5)
+
+
+def test_a_schedule_that_starts_below_the_highest_level_keeps_the_picture_too(sd1):
+    """The host's rule for the start of a schedule: the same latent that a later start of a longer schedule has."""
+    main, reference = trajectories(sd1)
+    short = [altered(one, sigmas=one.sigmas[2:], latents=one.latents[2:]) for one in (main, reference)]
+    assert torch.equal(run(sd1, *short)[2]["samples"], run(sd1, main, reference, skip=0.4)[2]["samples"])
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_changes_only_the_surroundings(sd1):
     main, reference = trajectories(sd1)
     first, again, other = (run(sd1, main, reference, seed=seed)[2]["samples"] for seed in (3, 3, 2**64 - 1))
     assert torch.equal(first, again)
     changed = (first != other).any(dim=1)
-    around = (disc(0.8) - disc(0.5)).reshape(1, 16, 8, 16, 8).mean(dim=(2, 4))
+    around = cells(disc(0.8) - disc(0.5))
     assert bool(changed.any()) and bool((around[changed] > 0).all())
 
 
@@ -107,10 +138,6 @@ def test_one_domain_needs_no_reference_and_ignores_one(sd1):
     assert torch.equal(alone, beside)
     with pytest.raises(GraftError, match=r"^reference: cross-domain starts the object from the reference's noise"):
         run(sd1, main)
-
-
-def altered(trajectory: Trajectory, **changes) -> Trajectory:
-    return Trajectory(**{**vars(trajectory), **changes})
 
 
 def test_trajectories_that_do_not_fit_are_refused_with_both_values(sd1):

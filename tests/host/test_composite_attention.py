@@ -541,6 +541,20 @@ def test_one_reference_cannot_see_two_objects_of_its_own_in_the_released_cross_p
     assert not calls
 
 
+@pytest.mark.parametrize("mode", ["intended", "light"])
+def test_a_run_that_starts_after_the_window_says_that_nothing_is_composed(sd1, mode, caplog):
+    main, reference = pictures(sd1)
+    late = sample_from(
+        edited(sd1, main, reference, end_percent=0.2, mode=mode), main.latents[2], main.sigmas[2:], TARGET, NEGATIVE, cfg=CFG
+    )
+    assert torch.equal(late, sample_from(sd1, main.latents[2], main.sigmas[2:], TARGET, NEGATIVE, cfg=CFG))
+    (noted,) = (entry.getMessage() for entry in caplog.records if entry.name == "graft")
+    assert f"starts at noise level {float(main.sigmas[2]):.4g}, where end_percent 0.2 is past" in noted
+    caplog.clear()
+    sample_from(edited(sd1, main, reference, end_percent=0.0, mode=mode), main.latents[2], main.sigmas[2:], TARGET, NEGATIVE, cfg=CFG)
+    assert not [entry for entry in caplog.records if entry.name == "graft"]
+
+
 def test_the_prompt_is_named_as_the_input_it_came_through(sd1, caplog):
     main, reference = pictures(sd1)
     inputs = {"object_mask": OBJECT, "region": REGION, "end_percent": 0.4, "mode": "intended"}

@@ -32,6 +32,7 @@ STEPS, SOLVER, BATCH = 20, "dpmpp_2m", 16
 GUIDANCE, TAU_A, TAU_B = 2.5, 0.4, 0.8
 STRONG = 5.0
 """The paper's guidance across styles."""
+STRONGEST = 8.0
 STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6)
 """Of paste + img2img."""
 
@@ -40,13 +41,20 @@ STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6)
 class Method:
     """`prompt` is that of both inversions and of the streams, `mode` None leaves out composite attention, `kept` is how much of the
     run keeps the background. `named` is what the prompt of the composition names: all that is to be seen, or the thing that is put
-    in and its ground."""
+    in and its ground. `pasted` starts across styles as within one: from the pasted picture's noise. `skip` leaves out a part of the
+    steps; tau_A and tau_B are then parts of the rest."""
 
     prompt: Literal["exceptional", "empty", "own"] = "exceptional"
     mode: Mode | None = "intended"
     kept: float = TAU_B
     named: Literal["all", "thing"] = "all"
     guidance: float = GUIDANCE
+    pasted: bool = False
+    skip: float = 0.0
+
+    def of_the_rest(self, part: float) -> float:
+        """As a part of the schedule."""
+        return self.skip + (1 - self.skip) * part
 
 
 METHODS = {
@@ -60,6 +68,7 @@ METHODS = {
     "guidance 5 (paper)": Method(guidance=STRONG),
     "guidance 5, tau_B 1": Method(guidance=STRONG, kept=1.0),
     "guidance 5, tau_B 1, the thing alone in the prompt": Method(guidance=STRONG, kept=1.0, named="thing"),
+    "guidance 5, from the pasted picture, skip 0.4": Method(guidance=STRONG, pasted=True, skip=0.4),
 }
 
 
@@ -92,7 +101,8 @@ def _across(laboratory: Laboratory, count: int, methods: tuple[str, ...]) -> tup
     cases = cases_of(np.random.default_rng(UNSEEN + 5), count, across=True)
     results = {"truth, through the VAE": laboratory.decode(laboratory.encode(cases.truth.pictures)), "naive paste": cases.placed.pasted}
     results |= {f"paste + img2img {strength:g}": redrawn(laboratory, cases, strength) for strength in STRENGTHS}
-    results |= {f"paste + img2img {strength:g}, guidance 5": redrawn(laboratory, cases, strength, STRONG) for strength in STRENGTHS[:3]}
+    for guidance in (STRONG, STRONGEST):
+        results |= {f"paste + img2img {s:g}, guidance {guidance:g}": redrawn(laboratory, cases, s, guidance) for s in STRENGTHS[:3]}
     results |= {label: composed(laboratory, cases, METHODS[label], across=True) for label in methods}
     black = cases_of(np.random.default_rng(UNSEEN + 5), count, across=True, surround="black")
     results["reference on black"] = composed(laboratory, black, METHODS["TF-ICON"], across=True)
@@ -161,7 +171,7 @@ def composition(
     laboratory: Laboratory, cases: Cases, batch: slice, method: Method, across: bool
 ) -> tuple[list[Edit], Callable[[Any], Tensor]]:
     """TF-ICON's edits for a batch, and what samples its latents (B, C, h, w) with a model that carries them."""
-    model, sigmas = laboratory.model, uniform_time_sigmas(laboratory.model, STEPS)
+    model, sigmas, across = laboratory.model, uniform_time_sigmas(laboratory.model, STEPS), across and not method.pasted
     canvas, object_mask, region = (part[batch] for part in (cases.placed.canvas, cases.placed.object, cases.placed.region))
     shown = cases.main.pictures if across else cases.placed.pasted
     scenes = cases.main.scenes if across else cases.truth.scenes
@@ -169,11 +179,13 @@ def composition(
     reference = _stream(laboratory, method, canvas, cases.reference.scenes[batch], sigmas, "reference")
     edits: list[Edit] = []
     if method.mode is not None:
-        edits.append(CompositeAttention(main, reference, object_mask, region, TAU_A, all_layers(require_unet(model)), method.mode))
+        end, layers = method.of_the_rest(TAU_A), all_layers(require_unet(model))
+        edits.append(CompositeAttention(main, reference, object_mask, region, end, layers, method.mode))
     if method.kept:
-        edits.append(BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, method.kept), region))
+        edits.append(BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, method.of_the_rest(method.kept)), region))
     from_reference = reference.trajectory if across else None
-    start = composed_start(model, main.trajectory, from_reference, object_mask, region, UNSEEN + batch.start)
+    first = main.trajectory.after(method.skip)
+    start = composed_start(model, main.trajectory, from_reference, object_mask, region, UNSEEN + batch.start, first)
     described = [scene if method.named == "all" else scene.without(0) for scene in cases.truth.scenes[batch]]
     prompts = laboratory.conditioning([prompt_of(scene) for scene in described])
 
@@ -181,7 +193,7 @@ def composition(
         guider = comfy.samplers.CFGGuider(edited)
         guider.set_conds(prompts, laboratory.conditioning([""]))
         guider.set_cfg(method.guidance)
-        return guider.sample(torch.zeros_like(start), start, GraftSampler(SOLVER), sigmas, disable_pbar=True, seed=0)
+        return guider.sample(torch.zeros_like(start), start, GraftSampler(SOLVER), sigmas[first:], disable_pbar=True, seed=0)
 
     return edits, sample
 
