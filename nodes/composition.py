@@ -9,7 +9,7 @@ from ..composition.placement import Place, place_reference, require_size
 from ..host.composition import composed_start
 from ..host.errors import GraftError
 from ..host.sampling import NO_NOISE
-from .types import TrajectoryType, batched
+from .types import TrajectoryType, batched, skip_input
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}
 """Names of the fits in the UI."""
@@ -221,17 +221,11 @@ class ComposeNoise(io.ComfyNode):
                     optional=True,
                     tooltip="The trajectory of Place Reference's placed_reference, made with the same sigmas. Only cross-domain needs it.",
                 ),
-                io.Float.Input(
-                    "skip",
-                    default=0.0,
-                    min=0.0,
-                    max=0.99,
-                    step=0.01,
-                    tooltip="Part of the steps to leave out. 0 starts from noise alone, as in the paper; more keeps more of the object's shape and "
+                skip_input(
+                    "Part of the steps to leave out. 0 starts from noise alone, as in the paper; more keeps more of the object's shape and "
                     "less of the new style. Composite Attention's and Background Preservation's windows still count from the schedule's start: "
                     "make them longer.",
                     optional=True,
-                    advanced=True,
                 ),
             ],
             outputs=[

@@ -7,7 +7,7 @@ from ..host import sampling, trajectory_files
 from ..host.captions import stages_captioned
 from ..host.pictures import decode, encode, for_vae, psnr
 from ..inversion.trajectory import Trajectory
-from .types import SOLVERS, TrajectoryType
+from .types import SOLVERS, TrajectoryType, skip_input
 
 CATEGORY = "Graft/inversion"
 
@@ -131,15 +131,7 @@ class StartFromTrajectory(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample."),
                 TrajectoryType.Input("trajectory", tooltip="The trajectory to start from."),
-                io.Float.Input(
-                    "skip",
-                    default=0.0,
-                    min=0.0,
-                    max=0.99,
-                    step=0.01,
-                    tooltip="Part of the steps to leave out. 0 starts at the noisiest latent; more keeps more of the picture.",
-                    advanced=True,
-                ),
+                skip_input("Part of the steps to leave out. 0 starts at the noisiest latent; more keeps more of the picture."),
             ],
             outputs=[
                 io.Noise.Output(display_name="noise", tooltip="No noise: the latent has its own."),

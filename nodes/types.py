@@ -42,6 +42,11 @@ def window_inputs(end: float, start: float = 0.0) -> list:
     ]
 
 
+def skip_input(tooltip: str, optional: bool = False) -> io.Float.Input:
+    """The part of a trajectory's steps before the start."""
+    return io.Float.Input("skip", default=0.0, min=0.0, max=0.99, step=0.01, tooltip=tooltip, optional=optional, advanced=True)
+
+
 def layers_input(custom: str, tooltip: str) -> io.DynamicCombo.Input:
     """Which self-attention layers an edit touches; `custom` is the paper's choice in SD1.x."""
     text = io.String.Input(
