@@ -2,8 +2,8 @@
 
     python tools/overhead.py --comfyui PATH [METHOD ...] [--batch N] [--repeats N] [--checkpoint FILE [--pixels N] [--steps N]]
 
-On the miniature, or on a checkpoint of full size (tools/random_checkpoint.py writes one). Prints JSON. Both sides are timed in
-turn in one process, so that the ratio holds when the machine's speed drifts.
+On the miniature, or on a checkpoint of full size (tools/random_checkpoint.py writes one). Prints JSON. Both sides are timed call
+by call in one process, so that the ratio holds when the machine's speed drifts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 from pack import load_host, load_pack
@@ -213,16 +214,15 @@ def _sampling(group):
 
 def overhead(laboratory, repeats: int, edits: list, sample, beside=None) -> dict:
     """Medians over `repeats`, times in seconds; `sample` runs a model from noise to picture. The rows alone are the network's
-    calls of the edited run, one by one, with their numbers of rows and nothing around them; `beside` is what the run has to
-    compute in addition, alone too."""
-    import torch
+    calls of the edited run, of the same latents and with nothing around them; `beside` is what the run has to compute in
+    addition, alone too."""
     from graft.host.plan import Plan
     from graft.host.run import carry_out
 
-    model, network, device = (
+    model, network, beside = (
         carry_out(laboratory.model, Plan(tuple(edits))),
         laboratory.model.model.diffusion_model,
-        laboratory.model.load_device,
+        beside or (lambda: None),
     )
     calls, decoders = [], []
     # Of rows whose bottleneck is edited only the decoder is computed.
@@ -231,34 +231,45 @@ def overhead(laboratory, repeats: int, edits: list, sample, beside=None) -> dict
     sampled = sample(model)
     for hook in hooks:
         hook.remove()
+    beside()
 
-    most = max(calls)
-    latents = torch.randn(most, *sampled.shape[1:], device=device)
-    timesteps = torch.full((most,), 500.0, device=device)
-    context = laboratory.conditioning([""])[0][0].to(device).expand(most, -1, -1)
-
-    def whole() -> None:
-        sample(model)
-
-    def rows_alone() -> None:
-        for rows in calls:
-            network(latents[:rows], timesteps[:rows], context=context[:rows], transformer_options={})
-
-    works = (whole, rows_alone, beside or (lambda: None))
-    for work in works:
-        work()
-    times = [tuple(_seconds(work) for work in works) for _ in range(repeats)]
+    times = [(*_edited_and_bare(network, lambda: sample(model)), _seconds(beside)) for _ in range(repeats)]
     return {
         "ratio": round(statistics.median(a / (b + c) for a, b, c in times), 4),
         "edit_seconds": round(statistics.median(a for a, _, _ in times), 4),
         "rows_alone_seconds": round(statistics.median(b for _, b, _ in times), 4),
         "beside_seconds": round(statistics.median(c for _, _, c in times), 4),
-        "device": str(device),
+        "device": str(laboratory.model.load_device),
         "batch": len(sampled),
         "rows": sum(calls),
         "decoder_rows": sum(decoders),
         "repeats": repeats,
     }
+
+
+def _edited_and_bare(network, work) -> tuple[float, float]:
+    """Seconds of `work`, and of the network's rows in it without any edit. The rows of a call are computed again just after it, so
+    that both sides meet the same state of the machine."""
+    encoded, bare = [], []
+
+    def again(_, inputs, named, __) -> None:
+        # A call may compute fewer rows than it was given.
+        for rows in encoded.copy():
+            x, timesteps = (part[:rows] for part in inputs)
+            conditions = {name: named[name][:rows] for name in ("context", "y") if named.get(name) is not None}
+            bare.append(_seconds(partial(network.forward, x, timesteps, **conditions, transformer_options={})))
+        encoded.clear()
+
+    hooks = (
+        network.input_blocks[0][0].register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0]))),
+        network.register_forward_hook(again, with_kwargs=True),
+    )
+    try:
+        seconds = _seconds(work)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seconds - sum(bare), sum(bare)
 
 
 def _seconds(work) -> float:
