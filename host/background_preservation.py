@@ -44,7 +44,10 @@ class BackgroundPreservation:
 
 class RunningBackgroundPreservation(RunningEdit):
     def __init__(self, edit: BackgroundPreservation, run: Run) -> None:
-        self.edit, self.run = edit, run
+        self.edit, self.run, self.windows = edit, run, (edit.window,)
+
+    def active_at(self, sigma: float) -> bool:
+        return False  # It works between steps.
 
     def after_step(self, x: Tensor, step: Step) -> Tensor:
         if float(step.sigma) not in self.edit.window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -50,13 +51,7 @@ class CompositeAttention:
         run.require_batch("object_mask", self.object_mask)
         run.require_batch("region", self.region)
         kinds = {"intended": RunningCompositeAttention, "light": RunningLightAttention, "released": RunningReleasedAttention}
-        running = kinds[self.mode](self, run)
-        if self.end and not any(running.active_at(sigma) for sigma in run.sigmas[:-1].tolist()):
-            run.note(
-                f"Composite Attention does nothing in this run, which starts at noise level {float(run.sigmas[0]):.4g}, where end_percent "
-                f"{self.end:g} is past; make end_percent larger, or skip less"
-            )
-        return running
+        return kinds[self.mode](self, run)
 
 
 class RunningCompositeAttention(RunningEdit):
@@ -66,15 +61,9 @@ class RunningCompositeAttention(RunningEdit):
         self.edit, self.run = edit, run
         self.main, self.reference = edit.main, edit.reference
         self.streams = (self.main, self.reference)
-        self.window = Window.of_percent(run.model, 0.0, edit.end)
+        self.windows = (Window.of_percent(run.model, 0.0, edit.end),)
         self._masks: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
         self._areas: dict[tuple[tuple[int, int], bool], Sequence[Areas]] = {}
-
-    def active_at(self, sigma: float) -> bool:
-        return sigma in self.window
-
-    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
-        return self.streams if self.active_at(sigma) else ()
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == self.tap and stream in self.streams and layer in self.edit.layers
@@ -133,15 +122,13 @@ class RunningReleasedAttention(RunningCompositeAttention):
         self.streams = (self.main, self.reference, self.cross)
         self._objects: dict[tuple[tuple[int, int], int], Region] = {}
         self.lowest_background, self.lowest_object = (self._after(part) for part in (RELEASED_BACKGROUND, edit.end))
+        self.windows = (Window(math.inf, min(self.lowest_background, self.lowest_object)),)
 
     def _after(self, part: float) -> float:
         """The first noise level after the window of a tau, in the code's count of steps with its solver of order 2."""
         trajectory, order = self.edit.main.trajectory, 2
         count = max(order, int(part * trajectory.steps + 1e-6) + 1 - order)
         return float(trajectory.sigmas[min(count, trajectory.steps)])
-
-    def active_at(self, sigma: float) -> bool:
-        return sigma > min(self.lowest_background, self.lowest_object)
 
     def streams_at(self, sigma: float) -> tuple[Stream, ...]:
         background = (self.main,) if sigma > self.lowest_background else ()

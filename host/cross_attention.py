@@ -62,17 +62,12 @@ class RunningCrossAttentionControl(RunningEdit):
         # Later words overrule earlier ones, and all overrule the default: the released code's order.
         # The trajectory's steps: the run may make a part of them.
         steps = edit.stream.trajectory.steps
-        self.windows = [(Window.of_steps(run.model, *edit.window, steps), torch.ones_like(self.mapped, dtype=torch.bool))]
+        timed = [(Window.of_steps(run.model, *edit.window, steps), torch.ones_like(self.mapped, dtype=torch.bool))]
         for name, window in edit.word_windows.items():
             chosen = _set(torch.zeros_like(self.mapped, dtype=torch.bool), targets, name, "word_windows", True)
-            self.windows.append((Window.of_steps(run.model, *window, steps), chosen))
+            timed.append((Window.of_steps(run.model, *window, steps), chosen))
+        self.windows, self.chosen = zip(*timed, strict=True)
         self._control: tuple[float, ColumnControl] | None = None
-
-    def active_at(self, sigma: float) -> bool:
-        return any(sigma in window for window, _ in self.windows)
-
-    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
-        return self.streams if self.active_at(sigma) else ()
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == "cross" and stream == self.edit.stream
@@ -86,7 +81,7 @@ class RunningCrossAttentionControl(RunningEdit):
     def active(self, sigma: float) -> Tensor:
         """alpha: (rows, L), 1 where the target's token takes part at this noise level."""
         active = torch.zeros_like(self.mapped)
-        for window, chosen in self.windows:
+        for window, chosen in zip(self.windows, self.chosen, strict=True):
             active[chosen] = float(sigma in window)
         return active
 

@@ -43,11 +43,8 @@ class MaskKeysAndValues:
 
 class RunningMaskKeysAndValues(RunningEdit):
     def __init__(self, edit: MaskKeysAndValues, run: Run) -> None:
-        self.edit, self.run = edit, run
+        self.edit, self.run, self.windows = edit, run, (edit.window,)
         self._regions: dict[tuple[tuple[int, int], int], Region] = {}
-
-    def active_at(self, sigma: float) -> bool:
-        return sigma in self.edit.window
 
     def computes(self, place: Place) -> bool:
         return place.layer in self.edit.layers

@@ -81,6 +81,9 @@ class Iterations:
     def __contains__(self, sigma: float) -> bool:
         return self.first <= self.source.iteration < self.end
 
+    def misses(self, sigmas: list[float]) -> bool:
+        return False  # Any of them may come up in any iteration.
+
 
 @dataclass(frozen=True, eq=False)
 class SourceScore:

@@ -60,7 +60,7 @@ class LocalBlend:
 
 class RunningLocalBlend(RunningEdit):
     def __init__(self, edit: LocalBlend, run: Run) -> None:
-        self.edit, self.run = edit, run
+        self.edit, self.run, self.windows = edit, run, (edit.window,)
         run.require_batch("mask", edit.mask)
         self.guidance = run.guidance if edit.background == "the source's own step" else None
         self.negative = None if self.guidance in (None, 1.0) else run.negative_of(edit.stream)
@@ -78,7 +78,7 @@ class RunningLocalBlend(RunningEdit):
             self.target_maps = WordMaps(words.map_layers, token_groups(targets, of_target))
 
     def active_at(self, sigma: float) -> bool:
-        return self.source_maps is not None or sigma in self.edit.window
+        return self.source_maps is not None or super().active_at(sigma)
 
     def streams_at(self, sigma: float) -> tuple[Stream, ...]:
         blending = sigma in self.edit.window

@@ -18,6 +18,7 @@ from ..inversion.trajectory import Trajectory
 from .errors import GraftError
 from .fingerprints import conditioning_fingerprint
 from .layers import Layer
+from .windows import Window
 
 if TYPE_CHECKING:
     from .run import Run
@@ -136,13 +137,16 @@ class RunningEdit:
     streams: tuple[Stream, ...] = ()
     """Every stream it may look at in this run."""
 
+    windows: tuple[Window, ...] = ()
+    """When it works, where a node says so: in any of these."""
+
     def active_at(self, sigma: float) -> bool:
         """Whether it changes or watches attention at this noise level."""
-        return False
+        return any(sigma in window for window in self.windows)
 
     def streams_at(self, sigma: float) -> tuple[Stream, ...]:
         """The streams that have to run at this noise level."""
-        return ()
+        return self.streams if self.active_at(sigma) else ()
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         """Whether this tap of a stream has to be kept."""

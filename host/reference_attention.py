@@ -53,7 +53,7 @@ class RunningReferenceAttention(RunningEdit):
     tap: ClassVar[Tap] = "keys_values"
 
     def __init__(self, edit: ReferenceAttention, run: Run) -> None:
-        self.edit, self.run, self.streams = edit, run, (edit.stream,)
+        self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
         run.require_batch("reference_mask", edit.reference_mask)
         run.require_batch("target_mask", edit.target_mask)
         self.nothing_seen = edit.reference_mask is not None and not (edit.reference_mask >= edit.threshold).flatten(1).any(dim=1).all()

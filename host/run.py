@@ -33,6 +33,7 @@ from .sampling import GraftSampler
 from .shared_decoder import network_call
 from .streams import batches, encoded
 from .two_predictions import TwoPredictions
+from .windows import Window
 
 GUIDED = ("positive", "middle")
 """Names under which guiders keep the conditionings that edits apply to."""
@@ -93,8 +94,12 @@ class Run:
         self._check_host(plan)
         self.edits = tuple(edit.begin(self) for edit in plan.edits)
         self.streams = tuple(dict.fromkeys(stream for edit in self.edits for stream in edit.streams))
+        levels = sigmas[:-1].tolist()
         for stream in self.streams:
-            self._check_stream(stream, sigmas)
+            self._check_stream(stream, levels)
+        for edit, running in zip(plan.edits, self.edits, strict=True):
+            if levels and running.windows and all(window.misses(levels) for window in running.windows):
+                self._note_missed(type(edit).__name__, running.windows, levels)
 
     def _check_host(self, plan: Plan) -> None:
         if self.model.get_additional_models_with_key("multigpu"):
@@ -116,10 +121,18 @@ class Run:
                         "put that node before Graft's"
                     )
 
-    def _check_stream(self, stream: Stream, sigmas: Tensor) -> None:
+    def _note_missed(self, edit: str, windows: tuple[Window, ...], levels: list[float]) -> None:
+        highest, lowest = max(window.highest for window in windows), min(window.lowest for window in windows)
+        highest = min(highest, float(self.model.get_model_object("model_sampling").sigma_max))
+        self.note(
+            f"{edit} does nothing in this run: its window holds the noise levels {highest:.4g} to {lowest:.4g}, the run those from "
+            f"{levels[0]:.4g} to {levels[-1]:.4g}; change its start_percent or end_percent, or the part of the schedule that is sampled"
+        )
+
+    def _check_stream(self, stream: Stream, levels: list[float]) -> None:
         trajectory, name = stream.trajectory, stream.name
         self.require_fits(trajectory, name)
-        needed = [sigma for sigma in sigmas[:-1].tolist() if any(stream in edit.streams_at(sigma) for edit in self.edits)]
+        needed = [sigma for sigma in levels if any(stream in edit.streams_at(sigma) for edit in self.edits)]
         self.require_reaches(trajectory, name, needed)
         if stream not in self._negatives and trajectory.conditioning != conditioning_fingerprint(stream.conditioning):
             self.note(f"{stream.prompt_name} is not the prompt the {name} was made with; the {name} is replayed under another prompt")

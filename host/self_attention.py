@@ -36,13 +36,7 @@ class ReplaceSelfAttention:
 
 class RunningReplaceSelfAttention(RunningEdit):
     def __init__(self, edit: ReplaceSelfAttention, run: Run) -> None:
-        self.edit, self.run, self.streams = edit, run, (edit.stream,)
-
-    def active_at(self, sigma: float) -> bool:
-        return sigma in self.edit.window
-
-    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
-        return self.streams if sigma in self.edit.window else ()
+        self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == "hidden" and stream == self.edit.stream and layer in self.edit.layers
@@ -87,10 +81,7 @@ class RunningReplaceKeysAndValues(RunningOnBothPrompts):
 
     def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
         super().__init__(edit.stream, run)
-        self.edit = edit
-
-    def active_at(self, sigma: float) -> bool:
-        return sigma in self.edit.window
+        self.edit, self.windows = edit, (edit.window,)
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == self.tap and stream in self.streams and layer in self.edit.layers

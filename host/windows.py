@@ -21,6 +21,10 @@ class Window:
     def empty(self) -> bool:
         return self.lowest >= self.highest
 
+    def misses(self, sigmas: list[float]) -> bool:
+        """Whether there are noise levels in it, but none of these."""
+        return not self.empty and not any(sigma in self for sigma in sigmas)
+
     @staticmethod
     def of_percent(model, start: float, end: float) -> Window:
         """ComfyUI's convention: 0 is the noisiest level, 1 the clean picture, in equal parts of the model's timesteps.

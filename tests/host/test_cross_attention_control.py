@@ -120,6 +120,18 @@ def test_words_alone_may_be_controlled(sd1):
     assert [call.stream for call in calls] == [True, False] * 2 + [False] * 3
 
 
+def test_a_run_that_starts_after_every_window_says_so(sd1, caplog):
+    source = random_trajectory(sd1, SOURCE)
+    late = source.latents[3], source.sigmas[3:]
+    plain = sample_from(sd1, *late, SWAPPED, NEGATIVE, cfg=CFG)
+    for word_windows, notes in (("dog: 0.3", 1), ("dog: 0.9", 0)):
+        caplog.clear()
+        patched = edited(sd1, source, "replace", end_percent=0.4, word_windows=word_windows)
+        assert torch.equal(sample_from(patched, *late, SWAPPED, NEGATIVE, cfg=CFG), plain) == bool(notes)
+        noted = [entry.getMessage() for entry in caplog.records if entry.name == "graft"]
+        assert ["CrossAttentionControl does nothing in this run" in text for text in noted] == [True] * notes
+
+
 @pytest.mark.parametrize("steps", [4, 5, 20, 25, 50])
 def test_windows_hold_as_many_steps_as_in_the_released_code(sd1, steps):
     sigmas = schedule(sd1, steps)[:-1].tolist()

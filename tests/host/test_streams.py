@@ -10,13 +10,17 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from graft.host import run as run_module
+from graft.host.background_preservation import BackgroundPreservation
 from graft.host.errors import GraftError
 from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
+from graft.host.key_value_mask import MaskKeysAndValues
 from graft.host.layers import all_layers, coarse_layers, require_unet
+from graft.host.local_blend import LocalBlend
 from graft.host.plan import PLAN_KEY, RUN_KEY, Plan, RunningEdit, Stream
+from graft.host.reference_attention import ReferenceAttention
 from graft.host.run import carry_out
 from graft.host.sampling import GraftSampler, record
-from graft.host.self_attention import ReplaceSelfAttention
+from graft.host.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
 from graft.host.windows import Window
 from graft.inversion.trajectory import Trajectory
 from tiny_models import Call, GivenNoise, empty_like, make_guider, make_model, noise, prompt, sample, schedule, snapshot, watched
@@ -558,6 +562,40 @@ def test_another_prompt_than_the_trajectorys_is_noted(sd1, caplog):
 def test_nothing_is_noted_where_the_trajectory_has_every_level(sd1, caplog):
     with caplog.at_level(logging.DEBUG, "graft"):
         sample(edited(sd1), TARGET, NEGATIVE, steps=STEPS)
+    assert not warnings_of(caplog)
+
+
+ALL = torch.ones(1, 16, 16)
+WINDOWED = {
+    "ReplaceSelfAttention": lambda stream, window, layers: ReplaceSelfAttention(stream, window, layers),
+    "ReplaceKeysAndValues": lambda stream, window, layers: ReplaceKeysAndValues(stream, window, layers),
+    "MaskKeysAndValues": lambda stream, window, layers: MaskKeysAndValues(torch.zeros_like(ALL), window, layers),
+    "ReferenceAttention": lambda stream, window, layers: ReferenceAttention(stream, window, layers, "", layers, 0.3, "bilinear"),
+    "LocalBlend": lambda stream, window, layers: LocalBlend(stream, window, None, ALL * 0, "the source's trajectory"),
+    "BackgroundPreservation": lambda stream, window, layers: BackgroundPreservation(stream.trajectory, window, ALL * 0),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+@pytest.mark.parametrize(("levels", "when"), [(slice(3, None), "past"), (slice(None, 3), "to come")], ids=["past", "to come"])
+def test_an_edit_says_that_the_runs_levels_are_not_in_its_window(sd1, caplog, name, levels, when):
+    sigmas = schedule(sd1, STEPS)
+    stream, layers = Stream(trajectory(sd1), SOURCE), coarse_layers(require_unet(sd1))
+    highest, lowest = (1e10, float(sigmas[2])) if when == "past" else (float(sigmas[3]), 0.0)
+
+    def run(window: Window | None):
+        edits = () if window is None else (WINDOWED[name](stream, window, layers),)
+        caplog.clear()
+        return sample(carry_out(sd1, Plan(edits=edits)), TARGET, NEGATIVE, sampler=GraftSampler("ddim"), sigmas=sigmas[levels])
+
+    plain = run(None)
+    assert torch.equal(run(Window(highest, lowest)), plain)
+    (noted,) = warnings_of(caplog)
+    made = sigmas[levels][:-1]
+    assert noted.startswith(f"Graft: {name} does nothing in this run")
+    assert f"{min(highest, 14.61):.4g} to {lowest:.4g}, the run those from {made[0]:.4g} to {made[-1]:.4g}" in noted
+    assert torch.equal(run(Window(0.0, 0.0)), plain) and not warnings_of(caplog)
+    run(ALWAYS)
     assert not warnings_of(caplog)
 
 
