@@ -22,6 +22,8 @@ STYLES: tuple[Style, ...] = get_args(Style)
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 COLOURS: tuple[Colour, ...] = get_args(Colour)
 PATTERNS: tuple[Pattern, ...] = get_args(Pattern)
+DAYLIT: tuple[Ground, ...] = tuple(ground for ground in GROUNDS if ground != "night")
+"""The grounds by day light their things almost alike: only night and day tell things apart."""
 
 PLACE = {"grass": "on grass", "sand": "on sand", "snow": "on snow", "night": "at night"}
 MARGIN = 0.02

@@ -112,6 +112,34 @@ def test_a_reference_gives_its_look_to_what_the_prompt_leaves_open(laboratory):
     assert referred["background PSNR (dB)"] >= 27
 
 
+def test_tf_icon_gives_a_thing_the_pictures_style_and_leaves_the_rest(laboratory):
+    from evaluation import tf_icon
+
+    cases = tf_icon.cases_of(np.random.default_rng(7), 8, across=True)
+    pictures = {"paste": cases.placed.pasted, "TF-ICON": tf_icon.composed(laboratory, cases, tf_icon.METHODS["TF-ICON"], across=True)}
+    pasted, composed = tf_icon.measure(laboratory, cases, pictures)
+    assert pasted["style"] == 0 and composed["style"] >= 75
+    assert composed["shape and colour"] >= 75
+    assert composed["background PSNR (dB)"] >= 28
+
+
+def test_light_is_right_in_the_truth_wrong_in_the_references_and_nowhere_without_a_thing(laboratory):
+    from evaluation import tf_icon
+    from graft.miniature.judge import Seen
+
+    cases = tf_icon.relit_cases_of(np.random.default_rng(7), 8)
+    for truth, reference in zip(cases.truth.scenes, cases.reference.scenes, strict=True):
+        assert truth.style != reference.style and (truth.ground == "night") != (reference.ground == "night")
+    seen = [
+        Seen(thing.shape, thing.colour, thing.pattern, scene.style, objects[-1] > 0.5)
+        for scene, objects in zip(cases.truth.scenes, cases.truth.objects, strict=True)
+        for thing in [scene.things[-1]]
+    ]
+    assert all(tf_icon.relit(cases.truth.pictures, seen, cases))
+    assert not any(tf_icon.relit(cases.unrelit.pictures, seen, cases))
+    assert not any(tf_icon.relit(cases.truth.pictures, [None] * 8, cases))
+
+
 def test_the_unnaturalness_map_finds_a_pasted_thing_and_no_drawn_one(laboratory):
     from evaluation import unnaturalness
 

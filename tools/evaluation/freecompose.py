@@ -12,7 +12,7 @@ from graft.host.latent_optimization import MaskedKeys, Optimization, optimize
 from graft.host.layers import fine_decoder_layers, require_unet
 from graft.host.perceptual import Masks, PerceptualLoss
 from graft.host.pictures import psnr
-from graft.miniature.world import GROUNDS, STYLES, Scene, prompt_of, sample_scene
+from graft.miniature.world import DAYLIT, STYLES, Scene, prompt_of, sample_scene
 from graft.optimization.descent import descend
 from scipy import ndimage
 from torch import Tensor
@@ -157,8 +157,7 @@ def pasted_cases(rng: np.random.Generator, count: int, most_things: int = 1) -> 
 def _foreign(rng: np.random.Generator, scene: Scene, restyle: bool) -> Scene:
     if restyle:
         return scene.restyled(next(style for style in STYLES if style != scene.style))
-    # The grounds by day light their things almost alike: only night and day tell things apart.
-    return scene.regrounded(str(rng.choice([g for g in GROUNDS if g != "night"])) if scene.ground == "night" else "night")
+    return scene.regrounded(str(rng.choice(DAYLIT)) if scene.ground == "night" else "night")
 
 
 def prompts_of(scenes: Sequence[Scene]) -> list[str]:

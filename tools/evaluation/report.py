@@ -52,7 +52,8 @@ def _page(tables: dict[str, dict], folder: Path, command: str) -> str:
         parts += [f"## {table['title']}\n", table["note"] + "\n", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
         parts += ["| " + " | ".join(_cell(row[column]) for column in columns) + " |" for row in table["rows"]]
         parts.append("")
-        parts += [f"![{path.stem}]({path.name})\n" for path in sorted(folder.glob(f"{table['name']}*.png"))]
+        if (folder / (picture := f"{table['name']}.png")).exists():
+            parts.append(f"![{table['name']}]({picture})\n")
     return "\n".join(parts)
 
 

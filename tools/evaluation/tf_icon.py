@@ -1,9 +1,9 @@
-"""TF-ICON: a thing from one picture into another, across styles and within one."""
+"""TF-ICON: a thing from one picture into another, across styles, across styles and light, and within one style."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import comfy.samplers
@@ -22,7 +22,7 @@ from graft.host.sampling import GraftSampler, invert
 from graft.host.schedules import uniform_time_sigmas
 from graft.host.windows import Window
 from graft.miniature.judge import Seen, Verdict
-from graft.miniature.world import GROUNDS, STYLES, Scene, prompt_of, sample_scene
+from graft.miniature.world import DAYLIT, GROUNDS, STYLES, Ground, Scene, prompt_of, sample_scene
 from torch import Tensor
 
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
@@ -35,6 +35,8 @@ STRONG = 5.0
 STRONGEST = 8.0
 STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6)
 """Of paste + img2img."""
+LUMA = torch.tensor((0.2126, 0.7152, 0.0722))
+"""Rec. 709."""
 
 
 @dataclass(frozen=True)
@@ -70,40 +72,35 @@ METHODS = {
     "guidance 5, tau_B 1, the thing alone in the prompt": Method(guidance=STRONG, kept=1.0, named="thing"),
     "guidance 5, from the pasted picture, skip 0.4": Method(guidance=STRONG, pasted=True, skip=0.4),
 }
+RELIT = ("TF-ICON", "no composite attention", "guidance 5 (paper)", "guidance 5, from the pasted picture, skip 0.4")
+SAME_STYLE = ("TF-ICON", "no composite attention")
 
 
 @dataclass(frozen=True)
 class Cases:
     """Main pictures of one thing, references of one thing on another ground, and the truth: the main picture with the
-    reference's thing painted as the main picture is. `placed` lays each reference where the truth has it."""
+    reference's thing painted as the main picture is. `placed` lays each reference where the truth has it. `unrelit`, where light
+    counts, is the truth with all in the reference's light."""
 
     main: Pictured
     reference: Pictured
     truth: Pictured
     placed: PlacedReference
+    unrelit: Pictured | None = None
 
     def batches(self) -> Iterator[slice]:
         return (slice(start, start + BATCH) for start in range(0, len(self.main.pictures), BATCH))
 
 
-def run(
-    laboratory: Laboratory, count: int = 64, methods: tuple[str, ...] = tuple(METHODS), same_domain: bool = True
-) -> tuple[list[Table], list[Sheet]]:
-    """`count` unseen pairs of pictures of two styles, and as many of one."""
-    tables, sheets = _across(laboratory, count, methods)
-    if same_domain:
-        more_tables, more_sheets = _within(laboratory, count)
-        tables, sheets = tables + more_tables, sheets + more_sheets
-    return tables, sheets
+def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Sheet]]:
+    """`count` unseen pairs of pictures of two styles, as many of two styles by day and by night, and as many of one style."""
+    parts = [_across(laboratory, count), _across_light(laboratory, count), _within(laboratory, count)]
+    return [table for table, _ in parts], [sheet for _, sheet in parts]
 
 
-def _across(laboratory: Laboratory, count: int, methods: tuple[str, ...]) -> tuple[list[Table], list[Sheet]]:
+def _across(laboratory: Laboratory, count: int) -> tuple[Table, Sheet]:
     cases = cases_of(np.random.default_rng(UNSEEN + 5), count, across=True)
-    results = {"truth, through the VAE": laboratory.decode(laboratory.encode(cases.truth.pictures)), "naive paste": cases.placed.pasted}
-    results |= {f"paste + img2img {strength:g}": redrawn(laboratory, cases, strength) for strength in STRENGTHS}
-    for guidance in (STRONG, STRONGEST):
-        results |= {f"paste + img2img {s:g}, guidance {guidance:g}": redrawn(laboratory, cases, s, guidance) for s in STRENGTHS[:3]}
-    results |= {label: composed(laboratory, cases, METHODS[label], across=True) for label in methods}
+    results = _baselines(laboratory, cases) | _compositions(laboratory, cases, METHODS)
     black = cases_of(np.random.default_rng(UNSEEN + 5), count, across=True, surround="black")
     results["reference on black"] = composed(laboratory, black, METHODS["TF-ICON"], across=True)
     note = (
@@ -113,34 +110,69 @@ def _across(laboratory: Laboratory, count: int, methods: tuple[str, ...]) -> tup
         "Percent of pictures in which the judge sees the reference's shape and colour, and the main picture's style, in the thing at the asked place; "
         "their mean; IoU of that thing with the truth's. Background: outside the region, against the main picture."
     )
-    table = Table("tf_icon", "TF-ICON: across styles", note, _rows(laboratory, cases, results))
-    return [table], [_sheet("tf_icon", cases, results, methods)]
+    return Table("tf_icon", "TF-ICON: across styles", note, measure(laboratory, cases, results)), _sheet("tf_icon", cases, results, METHODS)
 
 
-def _within(laboratory: Laboratory, count: int) -> tuple[list[Table], list[Sheet]]:
+def _across_light(laboratory: Laboratory, count: int) -> tuple[Table, Sheet]:
+    cases = relit_cases_of(np.random.default_rng(UNSEEN + 13), count)
+    results = _baselines(laboratory, cases) | _compositions(laboratory, cases, RELIT)
+    note = (
+        f"The same with {count} other pairs, of which one picture is by day and the other by night. The light is right if the thing, where it is seen and should be, "
+        "is nearer in brightness (luma) to the truth than to the truth in the reference's light; the mean is that of shape and colour, and of style and light at once."
+    )
+    table = Table("tf_icon_light", "TF-ICON: across styles and light", note, measure(laboratory, cases, results))
+    return table, _sheet(table.name, cases, results, RELIT)
+
+
+def _within(laboratory: Laboratory, count: int) -> tuple[Table, Sheet]:
     cases = cases_of(np.random.default_rng(UNSEEN + 6), count, across=False)
-    methods = ("TF-ICON", "no composite attention")
-    results = {"naive paste": cases.placed.pasted}
-    results |= {label: composed(laboratory, cases, METHODS[label], across=False) for label in methods}
+    results = {"naive paste": cases.placed.pasted} | _compositions(laboratory, cases, SAME_STYLE, across=False)
     note = f"The same with {count} pairs of one style: the pasted picture is inverted, and the thing starts from its noise."
-    return [Table("tf_icon_same", "TF-ICON: within a style", note, _rows(laboratory, cases, results))], [
-        _sheet("tf_icon_same", cases, results, methods)
-    ]
+    table = Table("tf_icon_same", "TF-ICON: within a style", note, measure(laboratory, cases, results))
+    return table, _sheet(table.name, cases, results, SAME_STYLE)
+
+
+def _baselines(laboratory: Laboratory, cases: Cases) -> dict[str, Tensor]:
+    results = {"truth, through the VAE": laboratory.decode(laboratory.encode(cases.truth.pictures)), "naive paste": cases.placed.pasted}
+    results |= {f"paste + img2img {strength:g}": redrawn(laboratory, cases, strength) for strength in STRENGTHS}
+    for guidance in (STRONG, STRONGEST):
+        results |= {f"paste + img2img {s:g}, guidance {guidance:g}": redrawn(laboratory, cases, s, guidance) for s in STRENGTHS[:3]}
+    return results
+
+
+def _compositions(laboratory: Laboratory, cases: Cases, labels: Iterable[str], across: bool = True) -> dict[str, Tensor]:
+    return {label: composed(laboratory, cases, METHODS[label], across) for label in labels}
 
 
 def cases_of(rng: np.random.Generator, count: int, across: bool, surround: Surround = "average colour") -> Cases:
-    mains, references, truths = zip(*(_case(rng, across) for _ in range(count)), strict=True)
-    main, reference, truth = picture(mains), picture(references), picture(truths)
+    return _placed([_case(rng, across) for _ in range(count)], surround)
+
+
+def relit_cases_of(rng: np.random.Generator, count: int) -> Cases:
+    """Across styles and light: in turn from day into night and from night into day."""
+    scenes = []
+    for index in range(count):
+        day, night = str(rng.choice(DAYLIT)), "night"
+        scenes.append(_case(rng, True, *((day, night) if index % 2 else (night, day))))
+    unrelit = picture(truth.regrounded(reference.ground) for _, reference, truth in scenes)
+    return replace(_placed(scenes, "average colour"), unrelit=unrelit)
+
+
+def _placed(scenes: list[tuple[Scene, Scene, Scene]], surround: Surround) -> Cases:
+    main, reference, truth = (picture(part) for part in zip(*scenes, strict=True))
     places = [Place.of_mask(torch.from_numpy(objects[-1])) for objects in truth.objects]
     masks = torch.stack([torch.from_numpy(objects[0]).float() for objects in reference.objects])
     return Cases(main, reference, truth, place_reference(main.pictures, reference.pictures, masks, places, "object", surround))
 
 
-def _case(rng: np.random.Generator, across: bool) -> tuple[Scene, Scene, Scene]:
-    truth = sample_scene(rng, count=2)
+def _case(
+    rng: np.random.Generator, across: bool, ground: Ground | None = None, reference_ground: Ground | None = None
+) -> tuple[Scene, Scene, Scene]:
+    """Main scene, reference and truth, on two grounds, which can be given."""
+    truth = sample_scene(rng, count=2, ground=ground)
     thing, (other,) = truth.things[1], (style for style in STYLES if style != truth.style)
-    ground = str(rng.choice([ground for ground in GROUNDS if ground != truth.ground]))
-    reference = sample_scene(rng, count=1, ground=ground, style=other if across else truth.style)
+    reference_ground = reference_ground or str(rng.choice([ground for ground in GROUNDS if ground != truth.ground]))
+    reference = sample_scene(rng, count=1, ground=reference_ground, style=other if across else truth.style)
     look = {name: getattr(thing, name) for name in ("shape", "colour", "pattern", "shade", "tone")}
     return truth.without(1), reference.changed(0, **look), truth
 
@@ -210,14 +242,20 @@ def _stream(laboratory: Laboratory, method: Method, pictures: Tensor, scenes: tu
     return Stream(trajectory, conditioning, name=name)
 
 
-def _rows(laboratory: Laboratory, cases: Cases, results: dict[str, Tensor]) -> tuple[dict, ...]:
+def measure(laboratory: Laboratory, cases: Cases, results: dict[str, Tensor]) -> tuple[dict, ...]:
+    """A table's rows, one for each of `results`."""
     rows = []
     for label, pictures in results.items():
         verdicts = laboratory.verdicts(pictures)
         seen = [thing_at(verdict, objects[-1]) for verdict, objects in zip(verdicts, cases.truth.objects, strict=True)]
         asked = [scene.things[-1] for scene in cases.truth.scenes]
         identity = _percent([s is not None and (s.shape, s.colour) == (a.shape, a.colour) for s, a in zip(seen, asked, strict=True)])
-        style = _percent([s is not None and s.style == scene.style for s, scene in zip(seen, cases.truth.scenes, strict=True)])
+        in_style = [s is not None and s.style == scene.style for s, scene in zip(seen, cases.truth.scenes, strict=True)]
+        look, light = in_style, {}
+        if cases.unrelit is not None:
+            in_light = relit(pictures, seen, cases)
+            look = [style and lit for style, lit in zip(in_style, in_light, strict=True)]
+            light = {"light": _percent(in_light), "style and light": _percent(look)}
         outside = [
             psnr(one[mask < 0.5][None, None], other[mask < 0.5][None, None]).item()
             for one, other, mask in zip(pictures, cases.main.pictures, cases.placed.region, strict=True)
@@ -228,16 +266,26 @@ def _rows(laboratory: Laboratory, cases: Cases, results: dict[str, Tensor]) -> t
             for true in [objects[-1] > 0.5]
         ]
         rows.append(
-            {
-                "method": label,
-                "shape and colour": identity,
-                "style": style,
-                "mean": (identity + style) / 2,
+            {"method": label, "shape and colour": identity, "style": _percent(in_style)}
+            | light
+            | {
+                "mean": (identity + _percent(look)) / 2,
                 "object IoU": float(np.mean(overlap)),
                 "background PSNR (dB)": float(np.mean(outside)),
             }
         )
     return tuple(rows)
+
+
+def relit(pictures: Tensor, seen: list[Seen | None], cases: Cases) -> list[bool]:
+    """For each of `pictures` (B, H, W, 3): whether the thing, where it is seen and should be, is nearer in mean luma to the
+    truth than to the truth in the reference's light. A thing that is not seen there is not."""
+    verdicts = []
+    for thing, objects, *shown in zip(seen, cases.truth.objects, pictures, cases.truth.pictures, cases.unrelit.pictures, strict=True):
+        where = (objects[-1] > 0.5) & (False if thing is None else thing.mask)
+        luma, right, wrong = ((one @ LUMA)[where].mean() for one in shown)
+        verdicts.append(bool((luma - right).abs() < (luma - wrong).abs()))
+    return verdicts
 
 
 def thing_at(verdict: Verdict, mask: np.ndarray) -> Seen | None:
@@ -251,6 +299,6 @@ def _percent(hits: list[bool]) -> float:
     return 100 * float(np.mean(hits))
 
 
-def _sheet(name: str, cases: Cases, results: dict[str, Tensor], methods: tuple[str, ...]) -> Sheet:
+def _sheet(name: str, cases: Cases, results: dict[str, Tensor], methods: Collection[str]) -> Sheet:
     shown = {label: pictures for label, pictures in results.items() if label in methods or label in ("naive paste", "paste + img2img 0.3")}
     return Sheet(name, {"main": cases.main.pictures, "reference": cases.reference.pictures, "truth": cases.truth.pictures} | shown)
