@@ -125,7 +125,8 @@ class RunningReleasedAttention(RunningCompositeAttention):
         self.windows = (Window(math.inf, min(self.lowest_background, self.lowest_object)),)
 
     def _after(self, part: float) -> float:
-        """The first noise level after the window of a tau, in the code's count of steps with its solver of order 2."""
+        """The first noise level after the window of a tau, in the code's count of steps with its solver of order 2. Where the part of the
+        steps is a whole number in decimals, it is one here; the code falls a step short at 0.29 of 100, as floats do."""
         trajectory, order = self.edit.main.trajectory, 2
         count = max(order, int(part * trajectory.steps + 1e-6) + 1 - order)
         return float(trajectory.sigmas[min(count, trajectory.steps)])

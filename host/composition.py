@@ -30,7 +30,7 @@ def composed_start(
     require_made_with(model, main, "main")
     if reference is not None:
         require_made_with(model, reference, "reference")
-        _require_alike(main, reference)
+        _require_alike(main, reference, first)
     size = main.latents.shape[-2:]
     object, region = (_cells(name, mask, size, main.batch) for name, mask in (("object_mask", object_mask), ("region", region)))
     if bool((object & ~region).any()):
@@ -53,7 +53,7 @@ def _noised(model, main: Trajectory, noise: Tensor, first: int) -> Tensor:
     return sampling.noise_scaling(sigma, noise, torch.zeros_like(noise) if alone else main.clean.to(noise), alone)
 
 
-def _require_alike(main: Trajectory, reference: Trajectory) -> None:
+def _require_alike(main: Trajectory, reference: Trajectory, first: int) -> None:
     if reference.latents.shape[2:] != main.latents.shape[2:]:
         sizes = [" x ".join(str(length) for length in trajectory.latents.shape[2:]) for trajectory in (reference, main)]
         raise GraftError(f"reference: its latents are {sizes[0]}, the main picture's {sizes[1]}; invert Place Reference's placed_reference")
@@ -61,10 +61,10 @@ def _require_alike(main: Trajectory, reference: Trajectory) -> None:
         raise GraftError(
             f"reference: it holds {reference.batch} pictures, the main trajectory {main.batch}; they must agree, or the reference hold one"
         )
-    highest, main_highest = float(reference.sigmas[0]), float(main.sigmas[0])
-    if abs(highest - main_highest) > SAME_LEVEL * main_highest:
+    level = float(main.sigmas[first])
+    if reference.nearest(level) is None:
         raise GraftError(
-            f"reference: its highest noise level is {highest:.5g}, the main picture's {main_highest:.5g}; invert both with the same sigmas"
+            f"reference: it has no latents at noise level {level:.5g}, from which the main picture starts; invert both with the same sigmas"
         )
 
 

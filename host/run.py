@@ -297,6 +297,7 @@ class Run:
             return inputs
         if not any(map(_changes_inputs, self.active)):
             return inputs
+        _require_all_tokens(inputs[0], options)
         edited = list(inputs)
         for rows, place in self._chunks(options, len(inputs[0])):
             if place is None or any(edit.computes(place) for edit in self.active):
@@ -321,15 +322,33 @@ class Run:
             for stream, rows in self.writing:
                 inputs = place, stream, query[rows], key[rows], value[rows]
                 changes = [partial(edit.stream_attention, *inputs) for edit in self.active if edit.computes_stream(stream)]
-                edited += _chained(changes, rows, attention)
+                edited += self._chained(changes, rows, attention)
         else:
             for rows, place in self._chunks(attention.options, len(query)):
                 inputs = place, query[rows], key[rows], value[rows]
                 changes = [partial(edit.self_attention, *inputs) for edit in self.active if place is not None and edit.computes(place)]
-                edited += _chained(changes, rows, attention)
+                edited += self._chained(changes, rows, attention)
         if edited and attention.before is not None:
             self.note("another node replaces self-attention too; where an edit computes it, the edit takes its place")
         return attention.plain_but(edited)
+
+    def _chained(self, changes: list[Callable], rows: slice, attention: Attention) -> list[tuple[slice, Tensor]]:
+        """The output for `rows` after all `changes`, each of which can ask for what came out of those before it."""
+        if not changes:
+            return []
+        _require_all_tokens(attention.inputs[0], attention.options)
+        outputs: list[Tensor] = []
+        asked: set[int] = set()
+
+        def before(count: int) -> Tensor:
+            asked.add(count)
+            return outputs[count - 1] if count else attention.plain[rows]
+
+        for count, change in enumerate(changes):
+            outputs.append(change(partial(before, count), attention.attend))
+        if not asked.issuperset(range(1, len(changes))):
+            self.note("two edits compute the same self-attention; the later one takes the place of the earlier")
+        return [(rows, outputs[-1])]
 
     def cross_attention(self, attention: Attention) -> Tensor:
         query, key, value = attention.inputs
@@ -412,13 +431,13 @@ class Attention:
         )
 
 
-def _chained(changes: list[Callable], rows: slice, attention: Attention) -> list[tuple[slice, Tensor]]:
-    """The output for `rows` after all `changes`, each of which can ask for what came out of those before it."""
-    before, edited = (lambda: attention.plain[rows]), []
-    for change in changes:
-        output = change(before, attention.attend)
-        before, edited = (lambda output=output: output), [(rows, output)]
-    return edited
+def _require_all_tokens(query: Tensor, options: dict) -> None:
+    rows, *_, height, width = options["activations_shape"]
+    if query.shape[:2] != (rows, height * width):
+        raise GraftError(
+            f"model: another node has self-attention see {query.shape[0]} rows of {query.shape[1]} tokens instead of {rows} of {height * width}, "
+            "and Graft edits them; remove that node (Token Merging, HyperTile)"
+        )
 
 
 @dataclass(frozen=True)

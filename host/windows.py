@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..inversion.trajectory import SAME_LEVEL
 from .errors import GraftError
 
 
 @dataclass(frozen=True)
 class Window:
-    """Noise levels below `highest` and above `lowest`: sigmas, from a start and an end in percent of the schedule."""
+    """Noise levels from `highest` down to, not including, `lowest`: sigmas, from a start and an end in percent of the schedule."""
 
     highest: float
     lowest: float
 
     def __contains__(self, sigma: float) -> bool:
-        return self.lowest < sigma <= self.highest
+        # A level of a schedule and a bound that are the same are not equal to the bit.
+        lowest, highest = (bound * (1 + SAME_LEVEL) for bound in (self.lowest, self.highest))
+        return lowest < sigma <= highest
 
     @property
     def empty(self) -> bool:

@@ -3,13 +3,12 @@
 import torch
 from comfy_api.latest import io, ui
 
-from ..attention.masks import feathered
 from ..composition.outlines import outlined
 from ..composition.placement import Place, place_reference, require_size
 from ..host.composition import composed_start
 from ..host.errors import GraftError
 from ..host.sampling import NO_NOISE
-from .types import TrajectoryType, batched, skip_input
+from .types import TrajectoryType, batched, skip_input, soft_edged
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}
 """Names of the fits in the UI."""
@@ -178,7 +177,7 @@ class PasteObject(io.ComfyNode):
     @classmethod
     def execute(cls, image, reference, reference_mask, rotation, feather, place) -> io.NodeOutput:
         placed = place_reference(image, reference, batched(reference_mask), _places(image, place, rotation), "object")
-        mask = feathered(placed.object, feather)
+        mask = soft_edged("object", placed.object, feather)
         pasted = torch.lerp(image[..., :3], placed.canvas.expand(len(image), -1, -1, -1), mask[..., None])
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(pasted, cls=cls))
 

@@ -2,7 +2,6 @@
 
 from comfy_api.latest import io
 
-from ..attention.masks import feathered
 from ..host.background_preservation import BackgroundPreservation
 from ..host.errors import GraftError
 from ..host.layers import require_unet
@@ -10,7 +9,7 @@ from ..host.local_blend import BlendWords, LocalBlend
 from ..host.plan import Stream, plan_of
 from ..host.run import carry_out
 from ..host.windows import Window
-from .types import SOURCE_WORDS, TrajectoryType, batched, map_grid_input, map_layers, source_inputs, window_inputs
+from .types import SOURCE_WORDS, TrajectoryType, batched, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
 
 
 class LocalBlendNode(io.ComfyNode):
@@ -161,7 +160,7 @@ class BackgroundPreservationNode(io.ComfyNode):
         window = Window.of_percent(model, 0.0, end_percent)
         if window.empty:
             return io.NodeOutput(model)
-        edit = BackgroundPreservation(main, window, feathered(batched(region), (feather + 1) // 2))
+        edit = BackgroundPreservation(main, window, soft_edged("region", batched(region), (feather + 1) // 2))
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 

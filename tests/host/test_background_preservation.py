@@ -1,5 +1,7 @@
 """TF-ICON's background preservation in the real host: what stands in the latent after every step."""
 
+from dataclasses import replace
+
 import comfy.model_management
 import pytest
 import torch
@@ -9,6 +11,7 @@ from graft.host.errors import GraftError
 from graft.host.plan import RUN_KEY, plan_of
 from graft.host.sampling import GraftSampler
 from graft.host.schedules import uniform_time_sigmas
+from graft.host.windows import Window
 from graft.inversion.solvers import ddim_step, noise_prediction
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.latents import BackgroundPreservationNode
@@ -99,11 +102,37 @@ def test_the_window_is_a_part_of_the_steps(sd1, steps, end, kept):
     assert [sigma in window for sigma in schedule(sd1, steps)[:-1].tolist()] == [True] * kept + [False] * (steps - kept)
 
 
-@pytest.mark.parametrize("end", [0.4, 0.8])
-def test_the_window_is_the_same_part_of_even_steps_in_time(sd1, end):
-    window = plan_of(edited(sd1, picture(sd1), end_percent=end)).edits[0].window
-    levels = uniform_time_sigmas(sd1, 20)[:-1].tolist()
-    assert [sigma in window for sigma in levels] == [index < round(20 * end) for index in range(20)]
+@pytest.mark.parametrize("steps", [20, 25, 40, 50])
+def test_the_window_is_the_same_part_of_even_steps_in_time(sd1, steps):
+    """Whatever part of the steps it is: where it ends on a level, that level is outside."""
+    levels = uniform_time_sigmas(sd1, steps)[:-1].tolist()
+    for count in range(1, steps):
+        before, after = Window.of_percent(sd1, 0.0, count / steps), Window.of_percent(sd1, count / steps, 1.0)
+        assert [sigma in before for sigma in levels] == [index < count for index in range(steps)]
+        assert [sigma in after for sigma in levels] == [index >= count for index in range(steps)]
+
+
+INTERPOLATED = "the main trajectory has no latents at some of the run's noise levels; they are interpolated"
+
+
+def test_other_levels_than_the_trajectorys_are_interpolated_and_the_log_says_so(sd1, caplog):
+    main = picture(sd1)
+    ours(edited(sd1, main, end_percent=1.0), main)
+    assert INTERPOLATED not in caplog.text
+    coarse = replace(main, sigmas=main.sigmas[::STEPS], latents=main.latents[::STEPS])
+    result = ours(edited(sd1, coarse, end_percent=0.5), main)
+    assert caplog.text.count(INTERPOLATED) == 1 and result.isfinite().all()
+
+
+@pytest.mark.parametrize(("feather", "kept"), [(30, True), (32, False)])
+def test_a_feather_that_leaves_nothing_of_the_region_is_refused(sd1, feather, kept):
+    """A region of 31 by 40 pixels."""
+    region = box(20, 51, 40, 80)
+    if kept:
+        edited(sd1, picture(sd1), region, feather=feather)
+        return
+    with pytest.raises(GraftError, match=r"^feather: a soft edge 32 pixels wide leaves nothing of the region, 40 x 31 pixels"):
+        edited(sd1, picture(sd1), region, feather=feather)
 
 
 # Masks

@@ -148,11 +148,22 @@ def test_trajectories_that_do_not_fit_are_refused_with_both_values(sd1):
     with pytest.raises(GraftError, match=r"^reference: it holds 3 pictures, the main trajectory 2"):
         run(sd1, *trajectories(sd1, 2, 3))
     lower = altered(reference, sigmas=reference.sigmas * 0.99)
-    with pytest.raises(GraftError, match=rf"^reference: its highest noise level is {float(lower.sigmas[0]):.5g}, the main picture's"):
+    with pytest.raises(GraftError, match=rf"^reference: it has no latents at noise level {float(main.sigmas[0]):.5g}, from which the main"):
         run(sd1, main, lower)
     wide = altered(main, latents=torch.zeros(6, 1, 16, 16, 16))
     with pytest.raises(GraftError, match=r"^main: its latents have 16 channels, this model's have 4"):
         run(sd1, wide, reference)
+
+
+def test_a_reference_of_other_steps_serves_where_it_has_the_level(sd1):
+    """Two of the main picture's steps to one of the reference's: every other start is there, none is interpolated."""
+    main, reference = trajectories(sd1)
+    coarse = altered(reference, sigmas=reference.sigmas[::2], latents=reference.latents[::2])
+    share = 1 / main.steps
+    for steps in (0, 2):
+        assert torch.equal(*(run(sd1, main, given, skip=steps * share)[2]["samples"] for given in (reference, coarse)))
+    with pytest.raises(GraftError, match=rf"^reference: it has no latents at noise level {float(main.sigmas[1]):.5g}, from which the main"):
+        run(sd1, main, coarse, skip=share)
 
 
 @pytest.mark.parametrize("name", ["main", "reference"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from graft.composition.placement import PlacementError
+from graft.host.errors import GraftError
 from graft.miniature import drawing, world
 from graft.nodes.composition import PasteObject, PlaceReference
 from torch import Tensor
@@ -52,6 +53,13 @@ def test_feathering_softens_the_edge_inwards():
     assert int(edge.sum()) > 2 * int(((hard[1] > 0) & (hard[1] < 1)).sum())
     middle = (soft[1] == 1)[..., None].expand_as(soft[0])
     assert torch.equal(soft[0][middle], hard[0][middle])
+
+
+def test_a_feather_that_leaves_nothing_of_the_object_is_refused():
+    hard = paste().result[1][0] > 0
+    width, height = int(hard.any(0).sum()), int(hard.any(1).sum())
+    with pytest.raises(GraftError, match=rf"^feather: a soft edge 128 pixels wide leaves nothing of the object, {width} x {height} pixels"):
+        paste(feather=64)
 
 
 def test_one_object_goes_into_every_picture_and_is_shown(previews):

@@ -9,6 +9,8 @@ import comfy.samplers
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
+from comfy_extras.nodes_hypertile import HyperTile
+from comfy_extras.nodes_tomesd import TomePatchModel
 from graft.host import run as run_module
 from graft.host.background_preservation import BackgroundPreservation
 from graft.host.errors import GraftError
@@ -381,10 +383,29 @@ def test_edits_that_compute_self_attention_chain(model):
     assert torch.equal(call.rows(1)[1], plain.rows(1)[1])
 
 
-def test_the_last_of_the_edits_may_ignore_those_before_it(sd1):
-    (chained,) = one_step(scaled(sd1, Scale(0.5), Scale(3.0, asks=False)), TARGET, NEGATIVE)
+IGNORED = "two edits compute the same self-attention; the later one takes the place of the earlier"
+
+
+def test_the_last_of_the_edits_may_ignore_those_before_it_and_the_log_says_so(sd1, caplog):
     (alone,) = one_step(scaled(sd1, Scale(3.0)), TARGET, NEGATIVE)
+    one_step(scaled(sd1, Scale(0.5), Scale(3.0)), TARGET, NEGATIVE)
+    assert IGNORED not in caplog.text
+    (chained,) = one_step(scaled(sd1, Scale(0.5), Scale(3.0, asks=False)), TARGET, NEGATIVE)
     assert torch.equal(chained.denoised, alone.denoised)
+    assert caplog.text.count(IGNORED) == 1
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["before Graft's", "after Graft's"])
+@pytest.mark.parametrize(
+    "other",
+    [lambda model: TomePatchModel.execute(model, 0.3)[0], lambda model: HyperTile.execute(model, 32, 2, 0, False)[0]],
+    ids=["ToMe", "HyperTile"],
+)
+def test_a_node_that_changes_the_tokens_is_refused_where_attention_is_edited(sd1, other, last):
+    edited = other(scaled(sd1, Scale(2.0))) if last else scaled(other(sd1), Scale(2.0))
+    with pytest.raises(GraftError, match=r"^model: another node has self-attention see \d+ rows of \d+ tokens instead of 2 of"):
+        one_step(edited, TARGET, NEGATIVE)
+    one_step(other(scaled(sd1, Scale(1.0))), TARGET, NEGATIVE)
 
 
 def test_attention_that_nobody_asks_for_is_not_computed(sd1, monkeypatch):

