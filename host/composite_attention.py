@@ -14,7 +14,7 @@ from ..attention.composite_attention import Areas, QueryKey, compose_queries_and
 from ..attention.masks import token_mask
 from ..attention.self_attention import Attend, Plain, Region
 from .errors import GraftError
-from .layers import Layer, Layers
+from .layers import Layer, Layers, attention_layers, require_unet
 from .plan import Hook, Place, RunningEdit, Stream, Tap
 from .windows import Window
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Mode = Literal["intended", "light", "released"]
 """The paper's maps; one ordinary attention of composed queries and keys; the released code with its cross pass and its order."""
+
+TOKEN_SHARE = 0.5
+"""The part of a token that a mask has to cover to hold it."""
 
 RELEASED_BACKGROUND = 0.4
 """Until here the released code composes the background's attention, whatever its tau_A."""
@@ -50,8 +53,27 @@ class CompositeAttention:
     def begin(self, run: Run) -> RunningEdit:
         run.require_batch("object_mask", self.object_mask)
         run.require_batch("region", self.region)
+        self._require_tokens(run)
         kinds = {"intended": RunningCompositeAttention, "light": RunningLightAttention, "released": RunningReleasedAttention}
         return kinds[self.mode](self, run)
+
+    def on(self, grid: tuple[int, int], device) -> tuple[Tensor, Tensor]:
+        """Object and region on a token grid, (B or 1, N), bool, the object within the region."""
+        given = (self.object_mask, self.region)
+        object_mask, region = (token_mask(mask.to(device), grid, TOKEN_SHARE, "area").flatten(1) for mask in given)
+        return object_mask & region, region
+
+    def _require_tokens(self, run: Run) -> None:
+        """Raises `GraftError` if an object lies in the region, and is too small for the finest grid."""
+        levels = attention_layers(require_unet(run.model))
+        part = 2 ** min(levels[layer] for layer in self.layers)
+        height, width = (math.ceil(side / part) for side in run.shape[-2:])
+        shown, held = (self.on(size, self.object_mask.device)[0].any(dim=1) for size in (self.object_mask.shape[-2:], (height, width)))
+        if bool((shown & ~held).any()):
+            raise GraftError(
+                f"object_mask: what it shows covers no half of any of the {width} x {height} tokens of the finest self-attention; make it larger, "
+                "or leave it empty"
+            )
 
 
 class RunningCompositeAttention(RunningEdit):
@@ -82,11 +104,9 @@ class RunningCompositeAttention(RunningEdit):
         return QueryKey(*self.run.tapped(self.tap, stream, place.layer, len(value)))
 
     def masks(self, place: Place, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Object and region on the layer's grid, (rows or 1, N), bool, the object within the region."""
+        """Object and region on the layer's grid."""
         if place.grid not in self._masks:
-            given = (self.edit.object_mask, self.edit.region)
-            object_mask, region = (token_mask(mask.to(value.device), place.grid, 0.5, "area").flatten(1) for mask in given)
-            self._masks[place.grid] = object_mask & region, region
+            self._masks[place.grid] = self.edit.on(place.grid, value.device)
         return self._masks[place.grid]
 
     def areas(self, place: Place, value: Tensor, background_only: bool = False) -> Sequence[Areas]:

@@ -532,6 +532,22 @@ def test_a_picture_of_another_size_is_refused_by_its_name(sd1, which):
     assert not calls
 
 
+@pytest.mark.parametrize(("kind", "side", "tokens"), [("sd1", 5, "16 x 8"), ("sdxl", 8, "8 x 4")])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_object_that_no_grid_holds_is_refused(model, side, tokens, mode):
+    """SDXL's finest self-attention is on half of the latent's grid: a cell is a quarter of a token there. Nothing is lost of an
+    object outside the region."""
+    speck, whole = box(32, 32 + side, 64, 64 + side), box(32, 48, 64, 80)
+    main, reference = pictures(model, references=2)
+    spied, calls = watched(edited(model, main, reference, torch.cat([whole, speck]), mode=mode))
+    with pytest.raises(GraftError, match=rf"^object_mask: what it shows covers no half of any of the {tokens} tokens of the finest"):
+        sample_from(spied, start_of(main, 2), main.sigmas[:2], TARGET, NEGATIVE)
+    assert not calls
+    main, reference = pictures(model)
+    for masks in ((whole, REGION), (speck, box(0, 16, 0, 64))):
+        sample_from(edited(model, main, reference, *masks, mode=mode), start_of(main), main.sigmas[:2], TARGET, NEGATIVE)
+
+
 def test_one_reference_cannot_see_two_objects_of_its_own_in_the_released_cross_pass(sd1):
     """What the cross pass shows depends on the mask, so that a mask for each picture needs a reference for each."""
     main, reference = pictures(sd1, 2, 1)
