@@ -32,6 +32,11 @@ def feathered(mask: Tensor, radius: int) -> Tensor:
     return -inner[:, 0]
 
 
+def vanished(before: Tensor, after: Tensor) -> Tensor:
+    """(rows,), bool: masks (rows, ...) of which something was shown before and nothing is after, on whatever grids."""
+    return before.flatten(1).any(dim=1) & ~after.flatten(1).any(dim=1)
+
+
 def token_mask(mask: Tensor, size: tuple[int, int], threshold: float, interpolation: Interpolation) -> Tensor:
     """A picture's mask (rows, H, W) on a layer's grid: (rows, *size), bool. SpecRef's mask_s: resized, then >= threshold."""
     return resized(mask, size, interpolation) >= threshold

@@ -13,6 +13,7 @@ from ..hspace.asymmetric_step import asymmetric_step, boosted_step, per_picture_
 from ..hspace.calibration import calibrated, regularised
 from ..hspace.schedules import TRAINING_STEPS, on_grid, pixel_sigma
 from ..inversion.solvers import Denoiser, Step, StepHook, ddim_step, noise_prediction
+from ..inversion.trajectory import SAME_LEVEL
 from .errors import GraftError
 from .plan import RUN_KEY
 from .sampling import GraftSampler, denoiser
@@ -25,9 +26,6 @@ Clock = Literal["the model's", "the paper's"]
 
 Places = Literal["grid", "every step"]
 """Which steps of an interval count: those of the released code's 50, or all."""
-
-SAME_LEVEL = 1e-4
-"""Noise levels closer than this, relative to the level, are one."""
 
 
 @dataclass(frozen=True)

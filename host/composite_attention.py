@@ -13,6 +13,7 @@ from torch import Tensor
 from ..attention.composite_attention import Areas, QueryKey, compose_queries_and_keys, composite_attention, token_areas
 from ..attention.masks import token_mask
 from ..attention.self_attention import Attend, Plain, Region
+from .composition import CELL_SHARE, require_held
 from .errors import GraftError
 from .layers import Layer, Layers, attention_layers, require_unet
 from .plan import Hook, Place, RunningEdit, Stream, Tap
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["intended", "light", "released"]
 """The paper's maps; one ordinary attention of composed queries and keys; the released code with its cross pass and its order."""
-
-TOKEN_SHARE = 0.5
-"""The part of a token that a mask has to cover to hold it."""
 
 RELEASED_BACKGROUND = 0.4
 """Until here the released code composes the background's attention, whatever its tau_A."""
@@ -60,20 +58,16 @@ class CompositeAttention:
     def on(self, grid: tuple[int, int], device) -> tuple[Tensor, Tensor]:
         """Object and region on a token grid, (B or 1, N), bool, the object within the region."""
         given = (self.object_mask, self.region)
-        object_mask, region = (token_mask(mask.to(device), grid, TOKEN_SHARE, "area").flatten(1) for mask in given)
+        object_mask, region = (token_mask(mask.to(device), grid, CELL_SHARE, "area").flatten(1) for mask in given)
         return object_mask & region, region
 
     def _require_tokens(self, run: Run) -> None:
         """Raises `GraftError` if an object lies in the region, and is too small for the finest grid."""
         levels = attention_layers(require_unet(run.model))
         part = 2 ** min(levels[layer] for layer in self.layers)
-        height, width = (math.ceil(side / part) for side in run.shape[-2:])
-        shown, held = (self.on(size, self.object_mask.device)[0].any(dim=1) for size in (self.object_mask.shape[-2:], (height, width)))
-        if bool((shown & ~held).any()):
-            raise GraftError(
-                f"object_mask: what it shows covers no half of any of the {width} x {height} tokens of the finest self-attention; make it larger, "
-                "or leave it empty"
-            )
+        finest = tuple(math.ceil(side / part) for side in run.shape[-2:])
+        shown, held = (self.on(size, self.object_mask.device)[0] for size in (self.object_mask.shape[-2:], finest))
+        require_held("object_mask", shown, held, finest, "tokens of the finest self-attention")
 
 
 class RunningCompositeAttention(RunningEdit):
@@ -141,19 +135,18 @@ class RunningReleasedAttention(RunningCompositeAttention):
         self.cross = replace(edit.reference, pairing="TF-ICON cross")
         self.streams = (self.main, self.reference, self.cross)
         self._objects: dict[tuple[tuple[int, int], int], Region] = {}
-        self.lowest_background, self.lowest_object = (self._after(part) for part in (RELEASED_BACKGROUND, edit.end))
-        self.windows = (Window(math.inf, min(self.lowest_background, self.lowest_object)),)
+        self.background, self.object = self.windows = tuple(self._until(part) for part in (RELEASED_BACKGROUND, edit.end))
 
-    def _after(self, part: float) -> float:
-        """The first noise level after the window of a tau, in the code's count of steps with its solver of order 2. Where the part of the
+    def _until(self, part: float) -> Window:
+        """The window of a tau, in the code's count of steps with its solver of order 2. Where the part of the
         steps is a whole number in decimals, it is one here; the code falls a step short at 0.29 of 100, as floats do."""
         trajectory, order = self.edit.main.trajectory, 2
         count = max(order, int(part * trajectory.steps + 1e-6) + 1 - order)
-        return float(trajectory.sigmas[min(count, trajectory.steps)])
+        return Window(math.inf, float(trajectory.sigmas[min(count, trajectory.steps)]))
 
     def streams_at(self, sigma: float) -> tuple[Stream, ...]:
-        background = (self.main,) if sigma > self.lowest_background else ()
-        return (*background, *((self.reference, self.cross) if sigma > self.lowest_object else ()))
+        background = (self.main,) if sigma in self.background else ()
+        return (*background, *((self.reference, self.cross) if sigma in self.object else ()))
 
     def computes_stream(self, stream: Stream) -> bool:
         return stream == self.cross
@@ -174,8 +167,8 @@ class RunningReleasedAttention(RunningCompositeAttention):
 
     def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
         at = self.run.sigma
-        main = self.tapped(self.main, place, value) if at > self.lowest_background else target
-        if at <= self.lowest_object:
+        main = self.tapped(self.main, place, value) if at in self.background else target
+        if at not in self.object:
             return composite_attention(target, value, main, target, self.areas(place, value, background_only=True), place.heads, attend)
         reference, cross = self.tapped(self.reference, place, value), self.tapped(self.cross, place, value)
         return composite_attention(target, value, main, reference, self.areas(place, value), place.heads, attend, cross)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..attention.masks import token_mask
+from ..attention.masks import token_mask, vanished
 from ..composition.noise import compose_noise
 from ..inversion.trajectory import SAME_LEVEL, Trajectory
 from .errors import GraftError
@@ -14,7 +14,7 @@ from .pictures import for_vae
 from .sampling import require_added_noise, require_channels
 
 CELL_SHARE = 0.5
-"""The part of a latent cell that a mask has to cover to hold it."""
+"""The part of a cell, of the latent's or of a token grid, that a mask has to cover to hold it."""
 
 
 def composed_start(
@@ -73,10 +73,14 @@ def _cells(name: str, mask: Tensor, size: tuple[int, int], pictures: int) -> Ten
     if len(mask) not in (1, pictures):
         raise GraftError(f"{name}: it holds {len(mask)}, the main trajectory {pictures} pictures; they must agree, or {name} hold one")
     cells = token_mask(mask, size, CELL_SHARE, "area")
-    lost = (mask >= CELL_SHARE).flatten(1).any(dim=1) & ~cells.flatten(1).any(dim=1)
-    if bool(lost.any()):
+    require_held(name, mask >= CELL_SHARE, cells, size, "latent cells")
+    return cells
+
+
+def require_held(name: str, shown: Tensor, held: Tensor, size: tuple[int, int], cells: str) -> None:
+    """Raises `GraftError` if one of the masks `shown` (rows, ...), bool, holds none of a grid's cells: `held` (rows, ...) of its `size`."""
+    if bool(vanished(shown, held).any()):
         height, width = size
         raise GraftError(
-            f"{name}: what it shows covers no half of any of the {width} x {height} latent cells; make it larger, or leave it empty"
+            f"{name}: what it shows covers no half of any of the {width} x {height} {cells}; make it larger, or leave it empty"
         )
-    return cells

@@ -39,6 +39,7 @@ class GraftSampler(comfy.samplers.KSAMPLER):
         super().__init__(self._run)
         self.solver = solver
 
+    @torch.no_grad()  # as the host's own samplers
     def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
         run = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
 
@@ -63,6 +64,7 @@ class Inverter(comfy.samplers.KSAMPLER):
         self.solver, self.iterations = solver, iterations
         self.latents: list[Tensor] = []
 
+    @torch.no_grad()  # as the host's own samplers
     def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
         self.latents = [x]
 

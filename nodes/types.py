@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
-from ..attention.masks import feathered
+from ..attention.masks import feathered, vanished
 from ..host.errors import GraftError
 from ..host.layers import GRIDS, Layers, all_layers, layers_at, named_layers
 
@@ -120,10 +120,9 @@ def batched(mask):
 def soft_edged(name: str, mask, radius: int):
     """A mask (B, H, W) with a soft edge 2 `radius` pixels wide, inwards. Raises `GraftError` where that leaves nothing of it."""
     soft = feathered(mask, radius)
-    for before, after in zip(mask > 0, soft > 0, strict=True):
-        if before.any() and not after.any():
-            width, height = int(before.any(0).sum()), int(before.any(1).sum())
-            raise GraftError(
-                f"feather: a soft edge {2 * radius} pixels wide leaves nothing of the {name}, {width} x {height} pixels; make it narrower"
-            )
+    for lost in mask[vanished(mask, soft)]:
+        width, height = (int(lost.any(dim=dim).sum()) for dim in (0, 1))
+        raise GraftError(
+            f"feather: a soft edge {2 * radius} pixels wide leaves nothing of the {name}, {width} x {height} pixels; make it narrower"
+        )
     return soft

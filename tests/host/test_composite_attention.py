@@ -11,13 +11,14 @@ from einops import reduce
 from graft.host.errors import GraftError
 from graft.host.layers import all_layers, require_unet
 from graft.host.plan import RUN_KEY, plan_of
+from graft.host.run import Run
 from graft.host.sampling import GraftSampler, invert
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.composition import ComposeNoise
 from graft.nodes.latents import BackgroundPreservationNode
 from graft.nodes.sampling import UniformTimeScheduler
 from graft.nodes.self_attention import CompositeAttentionNode, ReplaceSelfAttentionNode
-from tiny_models import make_guider, noise, prompt, random_trajectory, sample_from, schedule, snapshot, watched
+from tiny_models import make_guider, make_model, noise, prompt, random_trajectory, sample_from, schedule, snapshot, watched
 from written_out import guided, maps, predict, require_close, step
 
 EXCEPTIONAL, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
@@ -509,6 +510,27 @@ REFUSED = {
     "main pictures": ({}, {"batch": 2}, r"^main: it holds 2 pictures, the sampled batch 1"),
     "references": ({}, {"references": 2}, r"^reference: it holds 2 pictures, the sampled batch 1"),
 }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_gradient_is_kept_of_anything(monkeypatch, mode):
+    """Even where the caller asks for gradients of everything: neither of the result nor of what is kept of the streams."""
+    kept, tap = [], Run._tap
+
+    def watch(run: Run, *args) -> None:
+        tap(run, *args)
+        kept.extend(tensor for tensors in run.taps.values() for tensor in tensors)
+
+    monkeypatch.setattr(Run, "_tap", watch)
+    with torch.inference_mode(False), torch.enable_grad():
+        with torch.no_grad():
+            model = make_model("sd1")
+        model.model.diffusion_model.requires_grad_(True)
+        main, reference = pictures(model)
+        result = ours(
+            edited(model, main, reference, OBJECT.clone(), REGION.clone(), mode=mode), main, steps=1, sampler=GraftSampler("dpmpp_2m")
+        )
+    assert not result.requires_grad and kept and not any(tensor.requires_grad for tensor in kept)
 
 
 @pytest.mark.parametrize("mode", MODES)
