@@ -43,7 +43,7 @@ def arguments(command_line=None):
 
 def require_python():
     """Raise QuickstartError outside the versions that ComfyUI and torch have packages for."""
-    from quickstart_error import QuickstartError
+    from hosting.quickstart_error import QuickstartError
 
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         raise QuickstartError(
@@ -56,7 +56,7 @@ def require_python():
 def run(options):
     """Prepare the host, then become the tool for the command, in the host's environment. Returns the exit code."""
     require_python()
-    import host_install
+    from hosting import host_install
 
     choices = {"comfyui": options.comfyui, "use_current_python": options.use_current_python, "development": options.command == "test"}
     if options.torch_backend:
@@ -88,6 +88,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(TOOLS))
     if sys.version_info < OLDEST:  # too old to read the tools themselves
         sys.exit("Graft needs Python {}.{} to {}.{}.".format(*OLDEST, *NEWEST))
-    from quickstart_error import reporting
+    from hosting.quickstart_error import reporting
 
     sys.exit(reporting(lambda: run(arguments())))

@@ -1,1 +1,2 @@
-"""The only folder that imports ComfyUI: streams and taps, windows and layers, samplers, fingerprints, the miniature."""
+"""The only folder that imports ComfyUI: a room per matter, imports one way from inspection, samplers
+and edits over the engine to families and models."""

@@ -5,9 +5,9 @@ from comfy_api.latest import io, ui
 
 from ..composition.outlines import outlined
 from ..composition.placement import Place, place_reference, require_size
-from ..host.composition import composed_start
+from ..host.edits.composition import composed_start
 from ..host.errors import GraftError
-from ..host.sampling import NO_NOISE
+from ..host.samplers.sampling import NO_NOISE
 from .types import TrajectoryType, batched, skip_input, soft_edged
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}

@@ -2,13 +2,13 @@
 
 from comfy_api.latest import io
 
-from ..host import pixel_diffusion
-from ..host.asymmetric_sampler import AsymmetricSampler, Intervals
-from ..host.h_space import MixHSpace
-from ..host.layers import require_bottleneck
-from ..host.plan import Stream, plan_of
-from ..host.run import carry_out
-from ..host.sampling import record
+from ..host.edits.h_space import MixHSpace
+from ..host.engine.plan import Stream, plan_of
+from ..host.engine.run import carry_out
+from ..host.families.layers import require_bottleneck
+from ..host.models import pixel_diffusion
+from ..host.samplers.asymmetric_sampler import AsymmetricSampler, Intervals
+from ..host.samplers.sampling import record
 from ..hspace.schedules import COURSES
 from ..hspace.slerp import MIXINGS
 from .inversion import RecordTrajectory

@@ -2,10 +2,10 @@
 
 from comfy_api.latest import io
 
-from ..host.attention_record import generate_and_record
-from ..host.heat_maps import heat_maps, layers_by_steps
-from ..host.layers import require_unet
-from ..host.pictures import decode
+from ..host.engine.pictures import decode
+from ..host.families.layers import require_unet
+from ..host.inspection.attention_record import generate_and_record
+from ..host.inspection.heat_maps import heat_maps, layers_by_steps
 from .types import map_grid_input, map_layers
 
 

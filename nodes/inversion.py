@@ -3,9 +3,11 @@
 import torch
 from comfy_api.latest import io, ui
 
-from ..host import sampling, trajectory_files
-from ..host.captions import stages_captioned
-from ..host.pictures import decode, encode, for_vae, psnr
+from ..host.engine import trajectory_files
+from ..host.engine.pictures import decode, encode, for_vae, psnr
+from ..host.engine.requirements import require_channels
+from ..host.inspection.captions import stages_captioned
+from ..host.samplers import sampling
 from ..inversion.trajectory import Trajectory
 from .types import SOLVERS, TrajectoryType, skip_input
 
@@ -142,7 +144,7 @@ class StartFromTrajectory(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, trajectory: Trajectory, skip: float) -> io.NodeOutput:
-        sampling.require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
+        require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
         first = trajectory.after(skip)
         latent = for_vae(model, trajectory.latents[first])
         return io.NodeOutput(sampling.NO_NOISE, trajectory.sigmas[first:], {"samples": latent})

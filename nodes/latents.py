@@ -2,13 +2,13 @@
 
 from comfy_api.latest import io
 
-from ..host.background_preservation import BackgroundPreservation
+from ..host.edits.background_preservation import BackgroundPreservation
+from ..host.edits.local_blend import BlendWords, LocalBlend
+from ..host.engine.plan import Stream, plan_of
+from ..host.engine.run import carry_out
+from ..host.engine.windows import Window
 from ..host.errors import GraftError
-from ..host.layers import require_unet
-from ..host.local_blend import BlendWords, LocalBlend
-from ..host.plan import Stream, plan_of
-from ..host.run import carry_out
-from ..host.windows import Window
+from ..host.families.layers import require_unet
 from .types import SOURCE_WORDS, TrajectoryType, batched, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
 
 

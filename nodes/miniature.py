@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from ..host import miniature as model
-from ..host import pixel_diffusion
 from ..host.errors import GraftError
+from ..host.models import miniature as model
+from ..host.models import pixel_diffusion
 from ..miniature import drawing, faces, world
 
 CHANGES = {

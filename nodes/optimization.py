@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
+from ..host.edits.key_value_mask import require_covers_latent
+from ..host.engine.pictures import encode
 from ..host.errors import GraftError
-from ..host.key_value_mask import require_covers_latent
-from ..host.latent_optimization import Editor, MaskedKeys, Optimization, SourceKeys, optimize
-from ..host.layers import fine_decoder_layers, require_unet
-from ..host.perceptual import PerceptualLoss
-from ..host.pictures import encode
-from ..host.unnaturalness import explained, shown, unnaturalness_map
+from ..host.families.layers import fine_decoder_layers, require_unet
+from ..host.inspection.unnaturalness import explained, shown, unnaturalness_map
+from ..host.samplers.latent_optimization import Editor, MaskedKeys, Optimization, SourceKeys, optimize
+from ..host.samplers.perceptual import PerceptualLoss
 from ..optimization.descent import Descent
 from .types import batched, mask_on_layers_inputs
 

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.exceptional_prompt import encode_exceptional_prompt
-from ..host.prompts import PROMPTS_KEY, encode_prompt
+from ..host.engine.exceptional_prompt import encode_exceptional_prompt
+from ..host.engine.prompts import PROMPTS_KEY, encode_prompt
 
 
 class EncodePrompt(io.ComfyNode):

@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.sampling import GraftSampler
-from ..host.schedules import uniform_time_sigmas
+from ..host.samplers.sampling import GraftSampler
+from ..host.samplers.schedules import uniform_time_sigmas
 from .types import SOLVERS
 
 

@@ -2,15 +2,15 @@
 
 from comfy_api.latest import io
 
-from ..host.composite_attention import CompositeAttention
+from ..host.edits.composite_attention import CompositeAttention
+from ..host.edits.key_value_mask import MaskKeysAndValues
+from ..host.edits.reference_attention import ReferenceAttention
+from ..host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
+from ..host.engine.plan import Stream, plan_of
+from ..host.engine.run import carry_out
+from ..host.engine.windows import Window
 from ..host.errors import GraftError
-from ..host.key_value_mask import MaskKeysAndValues
-from ..host.layers import all_layers, coarse_layers, fine_decoder_layers, require_unet
-from ..host.plan import Stream, plan_of
-from ..host.reference_attention import ReferenceAttention
-from ..host.run import carry_out
-from ..host.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
-from ..host.windows import Window
+from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_unet
 from .types import (
     SOURCE_PROMPT,
     TrajectoryType,

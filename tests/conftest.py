@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
-import pack
+from hosting import pack
 
 if "COMFYUI_PATH" in os.environ:
     pack.load_host()

@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_server import PACK, PACK_NAME, link_folder, remove_link
-from quickstart_error import reporting
+from hosting.host_server import PACK, PACK_NAME, link_folder, remove_link
+from hosting.quickstart_error import reporting
 
 # `python -m` puts the current folder on sys.path, where the pack's `nodes` and `tests` would hide ComfyUI's.
 RUN_MODULE = "import runpy, sys; sys.path.pop(0); sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
@@ -63,7 +63,7 @@ def static_checks(package_parent: Path, comfyui: Path) -> list[Check]:
         Check("format", _module("ruff", "format", "--check", ".")),
         Check("import contracts", contracts, {"PYTHONPATH": str(package_parent)}),
     ]
-    builder = (sys.executable, str(PACK / "tools" / "build_workflows.py"), "--check", "--comfyui", str(comfyui))
+    builder = (sys.executable, str(PACK / "tools"), "build_workflows", "--check", "--comfyui", str(comfyui))
     return [*checks, Check("workflows are up to date", builder)]
 
 

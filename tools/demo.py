@@ -10,15 +10,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import demo_metrics
 import graph
-import host_folder
-from demo_report import Picture, Report, WorkflowReport, file_stem, natural_order
-from demo_workflows import Workflow, files_needed, shipped_workflows, unknown_types
-from host_client import Prompt, PromptFailed, RunResult
-from host_server import PACK, HostServer, ServerOptions, running_server
-from progress_bar import ProgressBar
-from quickstart_error import QuickstartError, reporting
+from hosting import host_folder
+from hosting.host_client import Prompt, PromptFailed, RunResult
+from hosting.host_server import PACK, HostServer, ServerOptions, running_server
+from hosting.progress_bar import ProgressBar
+from hosting.quickstart_error import QuickstartError, reporting
+from showing import demo_metrics
+from showing.demo_report import Picture, Report, WorkflowReport, file_stem, natural_order
+from showing.demo_workflows import Workflow, files_needed, shipped_workflows, unknown_types
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import importlib
 import time
 from pathlib import Path
 
-from pack import ROOT, load_host, load_pack
+from hosting.pack import ROOT, load_host, load_pack
 
 EXPERIMENTS = (
     "judge",

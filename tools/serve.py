@@ -7,9 +7,9 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from cache_folder import cache_folder
-from host_server import ServerOptions, log_tail, running_server
-from quickstart_error import QuickstartError, reporting
+from hosting.cache_folder import cache_folder
+from hosting.host_server import ServerOptions, log_tail, running_server
+from hosting.quickstart_error import QuickstartError, reporting
 
 
 def main() -> int:

@@ -38,7 +38,7 @@ def comfyui() -> Path:
 @pytest.fixture(scope="session")
 def server(comfyui: Path):
     """A running HostServer with Graft in it; `server.client` queues prompts, `server.address` is for browsers."""
-    from host_server import ServerOptions, running_server
+    from hosting.host_server import ServerOptions, running_server
 
     with running_server(ServerOptions(comfyui)) as running:
         yield running
@@ -53,7 +53,7 @@ def object_info(server) -> dict:
 @pytest.fixture(scope="session")
 def editor(server, object_info) -> Iterator:
     """An Editor, ComfyUI's own page in a browser, on the server, where the pictures that workflows name exist."""
-    from screenshot import NoBrowser, running_editor
+    from pictures.screenshot import NoBrowser, running_editor
 
     provide_pictures(server, object_info)
     with contextlib.ExitStack() as cleanup:
@@ -68,7 +68,7 @@ def editor(server, object_info) -> Iterator:
 
 def provide_pictures(server, object_info) -> None:
     """Put a picture where a workflow names one of the user's: the editor wants to show it."""
-    import build_workflows
+    from building import build_workflows
     from graph import to_prompt
     from PIL import Image
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-import build_workflows
 import pytest
+from building import build_workflows
 from graph import Graph, Place, to_workflow
 
 FILES = sorted(build_workflows.BLUEPRINTS.glob("*.json"))

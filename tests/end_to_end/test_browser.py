@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import build_workflows
 import pytest
-from demo_workflows import Workflow, files_needed
+from building import build_workflows
 from graph import Choice, Graph, Subgraph, to_prompt, to_workflow
-from host_server import PACK_NAME
+from hosting.host_server import PACK_NAME
+from pictures.screenshot import Opened
 from PIL import Image
-from screenshot import Opened
+from showing.demo_workflows import Workflow, files_needed
 
 FILES = sorted(build_workflows.FOLDER.glob("*.json"))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import editor_pictures
 import pytest
-from host_server import PACK
+from hosting.host_server import PACK
+from pictures import editor_pictures
 from PIL import Image
 
 PAGES = (PACK / "README.md", *sorted((PACK / "docs").glob("*.md")))

@@ -7,12 +7,11 @@ import json
 import subprocess
 import sys
 
-import full_size
 import numpy as np
 import pytest
-import random_checkpoint
 import torch
-from build_workflows import FOLDER
+from benchmark import full_size, random_checkpoint
+from building.build_workflows import FOLDER
 from graph import to_prompt
 from PIL import Image
 from safetensors.torch import load_file

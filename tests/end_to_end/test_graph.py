@@ -1,4 +1,4 @@
-"""The language of tools/the package graph: what it builds, what it gives back, and what it complains about. Needs no server."""
+"""The language of the package graph: what it builds, what it gives back, and what it complains about. Needs no server."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from graph import Graph, to_workflow
-from host_server import PACK
+from hosting.host_server import PACK
 
 PAGES = sorted((PACK / "web" / "docs").glob("*.md"))
 TRANSLATED = sorted((PACK / "web" / "docs").glob("*/*.md"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import build_workflows
 import pytest
+from building import build_workflows
 
 FILES = sorted(build_workflows.FOLDER.glob("*(miniature).json"))
 

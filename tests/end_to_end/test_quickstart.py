@@ -13,19 +13,15 @@ import sys
 import tarfile
 from pathlib import Path
 
-import cache_folder
 import demo
-import host_environment
-import host_folder
-import host_source
-import host_tooling
 import pytest
-from demo_report import Picture, Report, WorkflowReport, natural_order
-from demo_workflows import Workflow
 from graph import Graph, to_workflow
-from host_server import ServerOptions, running_server
+from hosting import cache_folder, host_environment, host_folder, host_source, host_tooling
+from hosting.host_server import ServerOptions, running_server
+from hosting.quickstart_error import QuickstartError
 from PIL import Image
-from quickstart_error import QuickstartError
+from showing.demo_report import Picture, Report, WorkflowReport, natural_order
+from showing.demo_workflows import Workflow
 
 PACK = Path(__file__).resolve().parents[2]
 
@@ -272,7 +268,7 @@ class TestCommandLine:
 
     def test_the_door_needs_nothing_but_the_standard_library(self):
         """-I -S: no site-packages at all; the tools it needs before the environment exists must import all the same."""
-        code = f"import sys; sys.path[:0] = [{str(PACK / 'tools')!r}, {str(PACK)!r}]; import quickstart, host_install; print('fine')"
+        code = f"import sys; sys.path[:0] = [{str(PACK / 'tools')!r}, {str(PACK)!r}]; import quickstart; from hosting import host_install; print('fine')"
         done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True)
         assert done.stdout.strip() == "fine", done.stderr
 

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from host_client import HostClient, Progress, PromptFailed
-from host_server import ServerOptions, free_port, running_server
+from hosting.host_client import HostClient, Progress, PromptFailed
+from hosting.host_server import ServerOptions, free_port, running_server
+from hosting.quickstart_error import QuickstartError
 from PIL import Image
-from quickstart_error import QuickstartError
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
@@ -124,8 +124,8 @@ HOLDER = """
 import sys
 sys.path.insert(0, {tools!r})
 from pathlib import Path
-from host_server import ServerOptions, running_server
-from quickstart_error import reporting
+from hosting.host_server import ServerOptions, running_server
+from hosting.quickstart_error import reporting
 def hold():
     with running_server(ServerOptions(Path({comfyui!r}), device="cpu", packs=(), port={port})) as server:
         print(server.base_directory, flush=True)
@@ -169,7 +169,7 @@ def test_the_server_is_gone_when_its_holder_is_ended(comfyui, stand_in_host, end
 
 @pytest.mark.skipif(os.name == "nt", reason="process groups are POSIX; Windows ends the tree by taskkill")
 def test_children_of_the_command_are_gone_with_it(tmp_path):
-    import leash
+    from hosting import leash
 
     pid_file = tmp_path / "pid"
     grandchild = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"

@@ -7,17 +7,17 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-import build_workflows
-import full_size
 import pytest
 import requests
 import torch
-from demo_workflows import Workflow, files_needed
+from benchmark import full_size
+from building import build_workflows
 from graph import FILE_SUFFIXES, FOLDERS, Graph, check, to_prompt
-from host_client import PromptFailed
+from hosting.host_client import PromptFailed
+from pictures.screenshot import browser_on_path
 from PIL import Image
 from safetensors.torch import save_file
-from screenshot import browser_on_path
+from showing.demo_workflows import Workflow, files_needed
 from workflow_descriptions import combinations, easy, notes
 
 FILES = sorted(build_workflows.FOLDER.glob("*.json"))

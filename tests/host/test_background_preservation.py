@@ -7,11 +7,11 @@ import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from einops import reduce
+from graft.host.engine.plan import RUN_KEY, plan_of
+from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
-from graft.host.plan import RUN_KEY, plan_of
-from graft.host.sampling import GraftSampler
-from graft.host.schedules import uniform_time_sigmas
-from graft.host.windows import Window
+from graft.host.samplers.sampling import GraftSampler
+from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.solvers import ddim_step, noise_prediction
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.latents import BackgroundPreservationNode

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from graft.host.captions import READABLE, Scale, captioned, noise_levels, number, strips, wrapped
-from graft.host.noise_levels import percent_at
+from graft.host.engine.noise_levels import percent_at
+from graft.host.inspection.captions import READABLE, Scale, captioned, noise_levels, number, strips, wrapped
 from PIL import ImageFont
 from tiny_models import make_flow_model
 

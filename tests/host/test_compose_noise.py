@@ -5,8 +5,8 @@ import torch
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from einops import reduce
 from graft.host.errors import GraftError
-from graft.host.sampling import NO_NOISE
-from graft.host.schedules import uniform_time_sigmas
+from graft.host.samplers.sampling import NO_NOISE
+from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.composition import ComposeNoise
 from graft.nodes.inversion import StartFromTrajectory

@@ -8,11 +8,11 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from einops import reduce
+from graft.host.engine.plan import RUN_KEY, plan_of
+from graft.host.engine.run import Run
 from graft.host.errors import GraftError
-from graft.host.layers import all_layers, require_unet
-from graft.host.plan import RUN_KEY, plan_of
-from graft.host.run import Run
-from graft.host.sampling import GraftSampler, invert
+from graft.host.families.layers import all_layers, require_unet
+from graft.host.samplers.sampling import GraftSampler, invert
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.composition import ComposeNoise
 from graft.nodes.latents import BackgroundPreservationNode

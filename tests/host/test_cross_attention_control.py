@@ -5,8 +5,8 @@ from itertools import pairwise
 import comfy.samplers
 import pytest
 import torch
-from graft.host.sampling import record
-from graft.host.windows import Window
+from graft.host.engine.windows import Window
+from graft.host.samplers.sampling import record
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.cross_attention import CrossAttentionControlNode
 from tiny_models import (

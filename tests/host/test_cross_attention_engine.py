@@ -6,12 +6,12 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from graft.attention.words import WordError
+from graft.host.edits.self_attention import ReplaceSelfAttention
+from graft.host.engine.plan import RUN_KEY, Plan, Stream, plan_of
+from graft.host.engine.run import carry_out
+from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
-from graft.host.layers import coarse_layers, require_unet
-from graft.host.plan import RUN_KEY, Plan, Stream, plan_of
-from graft.host.run import carry_out
-from graft.host.self_attention import ReplaceSelfAttention
-from graft.host.windows import Window
+from graft.host.families.layers import coarse_layers, require_unet
 from graft.nodes.cross_attention import CrossAttentionControlNode
 from tiny_models import make_guider, noise, prompt, random_trajectory, sample, sample_from, schedule, snapshot, watched, worded
 

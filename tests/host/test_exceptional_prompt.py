@@ -13,10 +13,10 @@ import pytest
 import torch
 from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer
 from comfy.sdxl_clip import SDXLClipModel, SDXLRefinerClipModel, SDXLTokenizer
-from graft.host import miniature
+from graft.host.engine.exceptional_prompt import TOKEN, encode_exceptional_prompt
+from graft.host.engine.prompts import encode_prompt, prompts_of
 from graft.host.errors import GraftError
-from graft.host.exceptional_prompt import TOKEN, encode_exceptional_prompt
-from graft.host.prompts import encode_prompt, prompts_of
+from graft.host.models import miniature
 from graft.nodes.prompts import ExceptionalPrompt
 from tiny_models import CONTEXT, fill, prompt, sample, watched
 

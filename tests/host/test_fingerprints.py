@@ -4,8 +4,8 @@ import comfy.lora
 import comfy.model_management
 import pytest
 import torch
-from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.sampling import invert
+from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
+from graft.host.samplers.sampling import invert
 from tiny_models import make_model, noise, prompt, sample, schedule
 
 PATCHED = "diffusion_model.middle_block.1.transformer_blocks.0.attn1.to_q.weight"

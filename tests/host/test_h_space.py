@@ -15,10 +15,10 @@ from comfy.sample import prepare_noise
 from comfy_extras.nodes_freelunch import FreeU_V2
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_tomesd import TomePatchModel
-from graft.host.asymmetric_sampler import AsymmetricSampler, Intervals
+from graft.host.engine.plan import RUN_KEY
 from graft.host.errors import GraftError
-from graft.host.plan import RUN_KEY
-from graft.host.sampling import GraftSampler, record
+from graft.host.samplers.asymmetric_sampler import AsymmetricSampler, Intervals
+from graft.host.samplers.sampling import GraftSampler, record
 from graft.hspace.asymmetric_step import boosted_step, per_picture_noise
 from graft.hspace.calibration import regularised
 from graft.hspace.schedules import adapted_gamma, gammas, pixel_sigma
@@ -136,7 +136,7 @@ def test_noise_of_boosting_is_not_the_noise_of_the_start(sd1):
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "graft.host.asymmetric_sampler.boosted_step",
+            "graft.host.samplers.asymmetric_sampler.boosted_step",
             lambda x, denoised, fresh, *levels: drawn.append(fresh) or boosted_step(x, denoised, fresh, *levels),
         )
         ours(mixed(sd1), asymmetric(boost=300))
@@ -241,7 +241,7 @@ def test_content_of_several_prompts_or_a_part_of_the_run_is_refused(sd1, positiv
 @pytest.mark.parametrize("course", ["decreasing", "increasing"])
 def test_gamma_follows_its_course_and_the_number_of_injections(sd1, course, monkeypatch):
     used = []
-    monkeypatch.setattr("graft.host.h_space.mix", lambda h, content, gamma, *_: used.append(gamma) or mix(h, content, gamma))
+    monkeypatch.setattr("graft.host.edits.h_space.mix", lambda h, content, gamma, *_: used.append(gamma) or mix(h, content, gamma))
     ours(mixed(sd1, gamma=0.3, adapt=True, course=course))
     assert used == gammas(adapted_gamma(0.3, INJECTED), INJECTED, course)
 
@@ -261,7 +261,7 @@ def test_a_soft_mask_of_any_size_is_averaged_over_cells(sd1):
     mask = torch.linspace(0, 1, 192)[None, :, None].expand(1, 192, 128)
     edited = mixed(sd1, content(sd1, size=(24, 16)), mask=mask)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("graft.host.h_space.mix", lambda h, content, gamma, mixing, mask: shown.append(mask) or h)
+        patch.setattr("graft.host.edits.h_space.mix", lambda h, content, gamma, mixing, mask: shown.append(mask) or h)
         ours(edited, start=start)
     expected = mask.unflatten(1, (3, 64)).unflatten(3, (2, 64)).mean(dim=(2, 4))[:, None]
     torch.testing.assert_close(shown[0], expected, rtol=1e-4, atol=1e-4)

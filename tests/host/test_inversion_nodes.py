@@ -8,13 +8,13 @@ import torch
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise, SamplerCustomAdvanced
 from diffusers import DDIMInverseScheduler
 from einops import reduce, repeat
-from graft.host.captions import Scale, strips
+from graft.host.engine.fingerprints import model_fingerprint
+from graft.host.engine.noise_levels import percent_at
+from graft.host.engine.plan import Plan
+from graft.host.engine.run import carry_out
 from graft.host.errors import GraftError
-from graft.host.fingerprints import model_fingerprint
-from graft.host.noise_levels import percent_at
-from graft.host.plan import Plan
-from graft.host.run import carry_out
-from graft.host.sampling import GraftSampler
+from graft.host.inspection.captions import Scale, strips
+from graft.host.samplers.sampling import GraftSampler
 from graft.inversion.trajectory import Trajectory, TrajectoryError
 from graft.nodes import inversion
 from tiny_models import make_guider, make_model, prompt, sample, schedule, watched

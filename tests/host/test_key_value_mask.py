@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from graft.host.engine.plan import Plan, plan_of
 from graft.host.errors import GraftError
-from graft.host.layers import fine_decoder_layers, require_unet
-from graft.host.plan import Plan, plan_of
+from graft.host.families.layers import fine_decoder_layers, require_unet
 from graft.nodes.self_attention import MaskKeysAndValuesNode, ReplaceSelfAttentionNode
 from tiny_models import make_guider, noise, prompt, random_trajectory, sample, sample_from, schedule, snapshot, watched
 from torch import Tensor

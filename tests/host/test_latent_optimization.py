@@ -9,11 +9,11 @@ import latent_preview
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
+from graft.host.engine.noise_levels import level_at
 from graft.host.errors import GraftError
-from graft.host.latent_optimization import MaskedKeys, Optimization, SourceKeys, drawn_levels, optimize
-from graft.host.layers import fine_decoder_layers, require_unet
-from graft.host.noise_levels import level_at
-from graft.host.perceptual import PerceptualLoss
+from graft.host.families.layers import fine_decoder_layers, require_unet
+from graft.host.samplers.latent_optimization import MaskedKeys, Optimization, SourceKeys, drawn_levels, optimize
+from graft.host.samplers.perceptual import PerceptualLoss
 from graft.nodes import optimization
 from graft.nodes.optimization import OptimizeLatent, PerceptualLossNode
 from graft.nodes.self_attention import MaskKeysAndValuesNode

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
-from graft.host.layers import (
+from graft.host.families.layers import (
     Layer,
     attention_layers,
     coarse_layers,
@@ -14,7 +15,6 @@ from graft.host.layers import (
     named_layers,
     require_unet,
 )
-from graft.host.windows import Window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import FULL_SDXL_DEPTHS, make_model, prompt, sample, schedule

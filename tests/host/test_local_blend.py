@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 from graft.attention.words import WordError
+from graft.host.engine.plan import plan_of
 from graft.host.errors import GraftError
-from graft.host.plan import plan_of
-from graft.host.sampling import GraftSampler
+from graft.host.samplers.sampling import GraftSampler
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.cross_attention import CrossAttentionControlNode
 from graft.nodes.latents import LocalBlendNode

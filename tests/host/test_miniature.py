@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from graft.host import miniature
-from graft.host.layers import Layer, attention_layers, require_unet
-from graft.host.pictures import decode, encode, psnr
+from graft.host.engine.pictures import decode, encode, psnr
+from graft.host.families.layers import Layer, attention_layers, require_unet
+from graft.host.models import miniature
 from graft.miniature.world import sample_scene
 
 SIZE_LIMIT = 24 * 2**20

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
-from graft.host import pixel_diffusion
+from graft.host.engine.pictures import decode, psnr
 from graft.host.errors import GraftError
-from graft.host.pictures import decode, psnr
-from graft.host.sampling import GraftSampler
+from graft.host.models import pixel_diffusion
+from graft.host.samplers.sampling import GraftSampler
 from graft.miniature.face_judge import load_face_judge
 from graft.miniature.faces import ATTRIBUTES, CONTENT, Face, render, sample_face, sample_pose
 from graft.nodes.miniature import LoadMiniatureFaces, MiniatureFace

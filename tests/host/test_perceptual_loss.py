@@ -11,10 +11,11 @@ import pytest
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from comfy.taesd.taesd import TAESD
-from graft.host import miniature, perceptual
 from graft.host.errors import GraftError
-from graft.host.perceptual import PerceptualLoss, PrivateVae
-from graft.host.vgg import BACKBONE, LINEAR, SHIFT, SLICES, vgg_features
+from graft.host.models import miniature
+from graft.host.models.vgg import BACKBONE, LINEAR, SHIFT, SLICES, vgg_features
+from graft.host.samplers import perceptual
+from graft.host.samplers.perceptual import PerceptualLoss, PrivateVae
 from graft.optimization.perceptual import PictureLoss, Region
 from tiny_models import fill, noise
 from torch import Tensor

@@ -10,9 +10,9 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from diffusers import DDIMScheduler, UNet2DModel
 from graft.host.errors import GraftError
-from graft.host.layers import require_unet
-from graft.host.pixel_diffusion import names
-from graft.host.sampling import GraftSampler, invert
+from graft.host.families.layers import require_unet
+from graft.host.models.pixel_diffusion import names
+from graft.host.samplers.sampling import GraftSampler, invert
 from graft.nodes.h_space import AsymmetricSamplerNode, LoadPixelDiffusion, MixHSpaceNode
 from tiny_models import fill, sample, schedule
 from torch import Tensor

@@ -11,9 +11,9 @@ from comfy.sd1_clip import SD1Tokenizer
 from comfy.sdxl_clip import SDXLTokenizer
 from graft.attention.alignment import refinement, replacement
 from graft.attention.words import WordError
+from graft.host.engine.prompts import PROMPTS_KEY, encode_prompt, prompts_of, read_prompt
 from graft.host.errors import GraftError
-from graft.host.miniature import MiniatureTokenizer, load_clip
-from graft.host.prompts import PROMPTS_KEY, encode_prompt, prompts_of, read_prompt
+from graft.host.models.miniature import MiniatureTokenizer, load_clip
 from graft.nodes.prompts import EncodePrompt
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from graft.host.engine.plan import plan_of
 from graft.host.errors import GraftError
-from graft.host.layers import fine_decoder_layers, require_unet
-from graft.host.plan import plan_of
-from graft.host.sampling import invert
+from graft.host.families.layers import fine_decoder_layers, require_unet
+from graft.host.samplers.sampling import invert
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.cross_attention import CrossAttentionControlNode
 from graft.nodes.self_attention import ReferenceAttentionNode, ReplaceSelfAttentionNode

@@ -6,11 +6,11 @@ import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from einops import rearrange
 from graft.attention.self_attention import replace_queries_and_keys
+from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
+from graft.host.engine.plan import Plan, Stream, plan_of
+from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
-from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.layers import attention_layers, coarse_layers, require_unet
-from graft.host.plan import Plan, Stream, plan_of
-from graft.host.windows import Window
+from graft.host.families.layers import attention_layers, coarse_layers, require_unet
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.self_attention import ReplaceSelfAttentionNode
 from tiny_models import fill, noise, prompt, sample, schedule, snapshot

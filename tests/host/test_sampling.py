@@ -7,10 +7,10 @@ import comfy.model_management
 import comfy.samplers
 import pytest
 import torch
+from graft.host.engine.plan import Plan, RunningEdit
+from graft.host.engine.run import carry_out
 from graft.host.errors import GraftError
-from graft.host.plan import Plan, RunningEdit
-from graft.host.run import carry_out
-from graft.host.sampling import GraftSampler, invert, record
+from graft.host.samplers.sampling import GraftSampler, invert, record
 from graft.inversion.solvers import SOLVERS, Step
 from graft.nodes.sampling import GraftSamplerNode
 from tiny_models import GivenNoise, empty_like, make_guider, noise, prompt, sample, schedule, snapshot, watched

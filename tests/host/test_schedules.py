@@ -4,8 +4,8 @@ import comfy.model_sampling
 import pytest
 import torch
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
-from graft.host.sampling import GraftSampler, invert, reconstruct
-from graft.host.schedules import uniform_time_sigmas
+from graft.host.samplers.sampling import GraftSampler, invert, reconstruct
+from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.solvers import SOLVERS
 from graft.nodes.inversion import StartFromTrajectory
 from graft.nodes.sampling import UniformTimeScheduler

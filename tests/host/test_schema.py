@@ -3,9 +3,9 @@
 import copy
 import difflib
 
-import pack
 import pytest
-import schema_snapshot
+from building import schema_snapshot
+from hosting import pack
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def changes(object_info) -> list[str]:
 
 def test_schemas_are_as_accepted(object_info):
     difference = "\n".join(changes(object_info))
-    assert not difference, f"saved workflows may break; if this is meant, run tools/schema_snapshot.py\n{difference}"
+    assert not difference, f"saved workflows may break; if this is meant, run python tools schema_snapshot\n{difference}"
 
 
 def test_a_changed_default_id_or_order_shows_and_a_changed_text_does_not(object_info):

@@ -6,12 +6,12 @@ import comfy.samplers
 import pytest
 import torch
 from graft.attention.words import WordError
-from graft.host.attention_record import AttentionRecord, generate_and_record
-from graft.host.captions import Scale, strips
+from graft.host.engine.noise_levels import percent_at
 from graft.host.errors import GraftError
-from graft.host.heat_maps import CELL, TITLE, colours, layers_by_steps, over_grey, over_picture
-from graft.host.layers import Layer, attention_layers, layers_at, require_unet
-from graft.host.noise_levels import percent_at
+from graft.host.families.layers import Layer, attention_layers, layers_at, require_unet
+from graft.host.inspection.attention_record import AttentionRecord, generate_and_record
+from graft.host.inspection.captions import Scale, strips
+from graft.host.inspection.heat_maps import CELL, TITLE, colours, layers_by_steps, over_grey, over_picture
 from graft.nodes.cross_attention import CrossAttentionControlNode
 from graft.nodes.inspection import ShowAttention
 from tiny_models import GivenNoise, empty_like, make_guider, noise, prompt, random_trajectory, sample, schedule, snapshot, watched, worded

@@ -11,19 +11,19 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_hypertile import HyperTile
 from comfy_extras.nodes_tomesd import TomePatchModel
-from graft.host import run as run_module
-from graft.host.background_preservation import BackgroundPreservation
+from graft.host.edits.background_preservation import BackgroundPreservation
+from graft.host.edits.key_value_mask import MaskKeysAndValues
+from graft.host.edits.local_blend import LocalBlend
+from graft.host.edits.reference_attention import ReferenceAttention
+from graft.host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
+from graft.host.engine import run as run_module
+from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
+from graft.host.engine.plan import PLAN_KEY, RUN_KEY, Plan, RunningEdit, Stream
+from graft.host.engine.run import carry_out
+from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
-from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.key_value_mask import MaskKeysAndValues
-from graft.host.layers import all_layers, coarse_layers, require_unet
-from graft.host.local_blend import LocalBlend
-from graft.host.plan import PLAN_KEY, RUN_KEY, Plan, RunningEdit, Stream
-from graft.host.reference_attention import ReferenceAttention
-from graft.host.run import carry_out
-from graft.host.sampling import GraftSampler, record
-from graft.host.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
-from graft.host.windows import Window
+from graft.host.families.layers import all_layers, coarse_layers, require_unet
+from graft.host.samplers.sampling import GraftSampler, record
 from graft.inversion.trajectory import Trajectory
 from tiny_models import Call, GivenNoise, empty_like, make_guider, make_model, noise, prompt, sample, schedule, snapshot, watched
 from written_out import maps, predict, require_close

@@ -4,12 +4,11 @@ import copy
 import json
 import re
 
-import build_help
-import help_pictures
-import node_texts
-import pack
 import pytest
+from hosting import pack
+from pictures import help_pictures
 from PIL import Image
+from texts import build_help, node_texts
 
 PICTURES = build_help.PAGES / "images"
 TRANSLATED = ("ja", "zh")
@@ -75,7 +74,7 @@ def test_pictures_exist_are_small_are_used_and_have_an_origin(pages):
 
 def test_the_tool_makes_the_pictures_that_are_said_to_be_its():
     origins = (PICTURES / "README.md").read_text(encoding="utf-8")
-    assert set(help_pictures.PICTURES) == set(re.findall(r"^\| `(.+?)` \| `tools/help_pictures\.py`", origins, re.MULTILINE))
+    assert set(help_pictures.PICTURES) == set(re.findall(r"^\| `(.+?)` \| `tools/pictures/help_pictures\.py`", origins, re.MULTILINE))
     nodes = help_pictures.Nodes()
     for name in ("encode_prompt.png", "exceptional_prompt.png", "uniform_time_scheduler.png"):  # they sample nothing
         with Image.open(PICTURES / name) as committed:
@@ -130,7 +129,7 @@ def test_a_renamed_input_is_found_in_pages_and_locales(object_info):
 def test_a_changed_tooltip_and_a_new_node_are_found(object_info):
     changed = copy.deepcopy(object_info)
     changed["GraftReconstruct"]["input"]["required"]["model"][1]["tooltip"] = "Another text."
-    assert build_help.complaints(changed) == ["web/docs/GraftReconstruct.md: its lists differ from the schema; run tools/build_help.py"]
+    assert build_help.complaints(changed) == ["web/docs/GraftReconstruct.md: its lists differ from the schema; run python tools build_help"]
     changed = {**object_info, "GraftAnother": object_info["GraftReconstruct"]}
     assert "locales/ja: GraftAnother: missing" in build_help.complaints(changed)
 

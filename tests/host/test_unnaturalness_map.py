@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from graft.host import miniature
-from graft.host.captions import Scale, strips
+from graft.host.engine.noise_levels import level_at
+from graft.host.engine.prompts import encode_prompt
 from graft.host.errors import GraftError
-from graft.host.heat_maps import laid_over, over_grey
-from graft.host.noise_levels import level_at
-from graft.host.prompts import encode_prompt
-from graft.host.unnaturalness import explained, unnaturalness_map
+from graft.host.inspection.captions import Scale, strips
+from graft.host.inspection.heat_maps import laid_over, over_grey
+from graft.host.inspection.unnaturalness import explained, unnaturalness_map
+from graft.host.models import miniature
 from graft.miniature import drawing, world
 from graft.nodes.optimization import UnnaturalnessMap
 from graft.nodes.self_attention import MaskKeysAndValuesNode

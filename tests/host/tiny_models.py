@@ -19,9 +19,9 @@ import torch
 from comfy.model_base import ModelType
 from comfy.patcher_extension import WrappersMP
 from graft.attention.words import Prompt, Word
-from graft.host.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.plan import RUN_KEY
-from graft.host.prompts import PROMPTS_KEY
+from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
+from graft.host.engine.plan import RUN_KEY
+from graft.host.engine.prompts import PROMPTS_KEY
 from graft.inversion.trajectory import Trajectory
 from torch import Tensor
 

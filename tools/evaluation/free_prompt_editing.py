@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from graft.host.layers import all_layers, coarse_layers, require_unet
-from graft.host.pictures import psnr
-from graft.host.plan import Plan, Stream
-from graft.host.run import carry_out
-from graft.host.sampling import invert
-from graft.host.self_attention import ReplaceSelfAttention
-from graft.host.windows import Window
+from graft.host.edits.self_attention import ReplaceSelfAttention
+from graft.host.engine.pictures import psnr
+from graft.host.engine.plan import Plan, Stream
+from graft.host.engine.run import carry_out
+from graft.host.engine.windows import Window
+from graft.host.families.layers import all_layers, coarse_layers, require_unet
+from graft.host.samplers.sampling import invert
 from graft.inversion.trajectory import Trajectory
 from graft.miniature.judge import Verdict
 from graft.miniature.world import COLOURS, GROUNDS, Scene, prompt_of, sample_scene

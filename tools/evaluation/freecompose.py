@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from graft.composition.placement import SHOWN
-from graft.host.latent_optimization import MaskedKeys, Optimization, optimize
-from graft.host.layers import fine_decoder_layers, require_unet
-from graft.host.perceptual import Masks, PerceptualLoss
-from graft.host.pictures import psnr
+from graft.host.engine.pictures import psnr
+from graft.host.families.layers import fine_decoder_layers, require_unet
+from graft.host.samplers.latent_optimization import MaskedKeys, Optimization, optimize
+from graft.host.samplers.perceptual import Masks, PerceptualLoss
 from graft.miniature.world import DAYLIT, STYLES, Scene, prompt_of, sample_scene
 from graft.optimization.descent import descend
 from scipy import ndimage

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from graft.composition.placement import SHOWN
-from graft.host.latent_optimization import Optimization
+from graft.host.samplers.latent_optimization import Optimization
 from graft.optimization.descent import Descent
 from torch import Tensor
 

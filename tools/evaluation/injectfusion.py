@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import comfy.samplers
 import numpy as np
 import torch
-from graft.host import pixel_diffusion
-from graft.host.asymmetric_sampler import AsymmetricSampler, Intervals
-from graft.host.h_space import MixHSpace
-from graft.host.pictures import decode, encode
-from graft.host.plan import Plan, Stream
-from graft.host.run import carry_out
-from graft.host.sampling import invert, reconstruct
+from graft.host.edits.h_space import MixHSpace
+from graft.host.engine.pictures import decode, encode
+from graft.host.engine.plan import Plan, Stream
+from graft.host.engine.run import carry_out
+from graft.host.models import pixel_diffusion
+from graft.host.samplers.asymmetric_sampler import AsymmetricSampler, Intervals
+from graft.host.samplers.sampling import invert, reconstruct
 from graft.hspace.slerp import Mixing
 from graft.inversion.trajectory import Trajectory
 from graft.miniature.face_judge import FaceJudge, load_face_judge

@@ -10,10 +10,10 @@ import comfy.samplers
 import comfy.utils
 import numpy as np
 import torch
-from graft.host import miniature
-from graft.host.pictures import decode, encode
-from graft.host.prompts import PROMPTS_KEY, encode_prompt
-from graft.host.sampling import GraftSampler
+from graft.host.engine.pictures import decode, encode
+from graft.host.engine.prompts import PROMPTS_KEY, encode_prompt
+from graft.host.models import miniature
+from graft.host.samplers.sampling import GraftSampler
 from graft.miniature import drawing
 from graft.miniature.judge import Judge, Verdict, load_judge
 from graft.miniature.world import Scene

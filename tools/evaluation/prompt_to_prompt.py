@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from graft.host.cross_attention import CrossAttentionControl
-from graft.host.layers import all_layers, layers_at, require_unet
-from graft.host.local_blend import Background, BlendWords, LocalBlend
-from graft.host.plan import Edit
-from graft.host.self_attention import ReplaceSelfAttention
-from graft.host.windows import Window
+from graft.host.edits.cross_attention import CrossAttentionControl
+from graft.host.edits.local_blend import Background, BlendWords, LocalBlend
+from graft.host.edits.self_attention import ReplaceSelfAttention
+from graft.host.engine.plan import Edit
+from graft.host.engine.windows import Window
+from graft.host.families.layers import all_layers, layers_at, require_unet
 from graft.miniature.world import COLOURS, Wording, sample_scene
 
 from .laboratory import UNSEEN, Laboratory, picture

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from graft.host.latent_optimization import Optimization
+from graft.host.samplers.latent_optimization import Optimization
 from graft.miniature.world import sample_scene
 from graft.optimization.descent import Descent
 from torch import Tensor

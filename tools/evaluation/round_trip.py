@@ -9,10 +9,10 @@ from typing import Literal
 import comfy.samplers
 import numpy as np
 import torch
-from graft.host.exceptional_prompt import encode_exceptional_prompt
-from graft.host.pictures import psnr
-from graft.host.sampling import GraftSampler, Inverter
-from graft.host.schedules import uniform_time_sigmas
+from graft.host.engine.exceptional_prompt import encode_exceptional_prompt
+from graft.host.engine.pictures import psnr
+from graft.host.samplers.sampling import GraftSampler, Inverter
+from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.solvers import Solver
 from graft.miniature.world import prompt_of, sample_scene
 from torch import Tensor

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from graft.host.layers import all_layers, layers_at, require_unet
-from graft.host.local_blend import LocalBlend
-from graft.host.plan import Edit
-from graft.host.reference_attention import ReferenceAttention
-from graft.host.windows import Window
+from graft.host.edits.local_blend import LocalBlend
+from graft.host.edits.reference_attention import ReferenceAttention
+from graft.host.engine.plan import Edit
+from graft.host.engine.windows import Window
+from graft.host.families.layers import all_layers, layers_at, require_unet
 from graft.miniature.world import COLOURS, GROUNDS, PATTERNS, SHAPES, Scene, Wording, sample_scene
 from scipy import ndimage
 from torch import Tensor

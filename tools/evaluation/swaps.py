@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import comfy.samplers
 import numpy as np
 import torch
-from graft.host.pictures import psnr
-from graft.host.plan import Edit, Plan, Stream
-from graft.host.run import carry_out
-from graft.host.sampling import GraftSampler, invert
+from graft.host.engine.pictures import psnr
+from graft.host.engine.plan import Edit, Plan, Stream
+from graft.host.engine.run import carry_out
+from graft.host.samplers.sampling import GraftSampler, invert
 from graft.inversion.trajectory import Trajectory
 from graft.miniature.judge import Seen, Verdict
 from graft.miniature.world import Scene, Wording, prompt_of

@@ -10,17 +10,17 @@ import comfy.samplers
 import numpy as np
 import torch
 from graft.composition.placement import Place, PlacedReference, Surround, place_reference
-from graft.host.background_preservation import BackgroundPreservation
-from graft.host.composite_attention import CompositeAttention, Mode
-from graft.host.composition import composed_start
-from graft.host.exceptional_prompt import encode_exceptional_prompt
-from graft.host.layers import all_layers, require_unet
-from graft.host.pictures import psnr
-from graft.host.plan import Edit, Plan, Stream
-from graft.host.run import carry_out
-from graft.host.sampling import GraftSampler, invert
-from graft.host.schedules import uniform_time_sigmas
-from graft.host.windows import Window
+from graft.host.edits.background_preservation import BackgroundPreservation
+from graft.host.edits.composite_attention import CompositeAttention, Mode
+from graft.host.edits.composition import composed_start
+from graft.host.engine.exceptional_prompt import encode_exceptional_prompt
+from graft.host.engine.pictures import psnr
+from graft.host.engine.plan import Edit, Plan, Stream
+from graft.host.engine.run import carry_out
+from graft.host.engine.windows import Window
+from graft.host.families.layers import all_layers, require_unet
+from graft.host.samplers.sampling import GraftSampler, invert
+from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.miniature.judge import Seen, Verdict
 from graft.miniature.world import DAYLIT, GROUNDS, STYLES, Ground, Scene, prompt_of, sample_scene
 from torch import Tensor

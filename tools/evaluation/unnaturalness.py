@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from graft.host.unnaturalness import Measure, shown, unnaturalness_map
+from graft.host.inspection.unnaturalness import Measure, shown, unnaturalness_map
 from scipy.stats import rankdata
 from torch import Tensor
 

@@ -1,1 +1,1 @@
-"""How the miniature was made, stage by stage; tools/train_miniature.py runs it."""
+"""How the miniature was made, stage by stage; `python tools train_miniature` runs it."""

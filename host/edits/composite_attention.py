@@ -1,0 +1,174 @@
+"""TF-ICON's composite self-attention, as the stream engine runs it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ...attention.composite_attention import Areas, QueryKey, compose_queries_and_keys, composite_attention, token_areas
+from ...attention.masks import token_mask
+from ...attention.self_attention import Attend, Plain, Region
+from ..engine.plan import Hook, Place, RunningEdit, Stream, Tap
+from ..engine.windows import Window
+from ..errors import GraftError
+from ..families.layers import Layer, Layers, attention_layers, require_unet
+from .composition import CELL_SHARE, require_held
+
+if TYPE_CHECKING:
+    from ..engine.run import Run
+
+Mode = Literal["intended", "light", "released"]
+"""The paper's maps; one ordinary attention of composed queries and keys; the released code with its cross pass and its order."""
+
+RELEASED_BACKGROUND = 0.4
+"""Until here the released code composes the background's attention, whatever its tau_A."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompositeAttention:
+    """The target attends as the main picture does outside a region, as the reference does on its object, and between the two
+    as their queries and keys say together (Lu et al., TF-ICON, ICCV 2023, section 3.3).
+
+    `object_mask` and `region` (B or 1, H, W) are those of the placed reference. It begins with the first step and stops at the
+    part `end` of the schedule, tau_A.
+    """
+
+    hooks: ClassVar[frozenset[Hook]] = frozenset({"attn1"})
+
+    main: Stream
+    reference: Stream
+    object_mask: Tensor
+    region: Tensor
+    end: float
+    layers: Layers
+    mode: Mode = "intended"
+
+    def begin(self, run: Run) -> RunningEdit:
+        run.require_batch("object_mask", self.object_mask)
+        run.require_batch("region", self.region)
+        self._require_tokens(run)
+        kinds = {"intended": RunningCompositeAttention, "light": RunningLightAttention, "released": RunningReleasedAttention}
+        return kinds[self.mode](self, run)
+
+    def on(self, grid: tuple[int, int], device) -> tuple[Tensor, Tensor]:
+        """Object and region on a token grid, (B or 1, N), bool, the object within the region."""
+        given = (self.object_mask, self.region)
+        object_mask, region = (token_mask(mask.to(device), grid, CELL_SHARE, "area").flatten(1) for mask in given)
+        return object_mask & region, region
+
+    def _require_tokens(self, run: Run) -> None:
+        """Raises `GraftError` if an object lies in the region, and is too small for the finest grid."""
+        levels = attention_layers(require_unet(run.model))
+        part = 2 ** min(levels[layer] for layer in self.layers)
+        finest = tuple(math.ceil(side / part) for side in run.shape[-2:])
+        shown, held = (self.on(size, self.object_mask.device)[0] for size in (self.object_mask.shape[-2:], finest))
+        require_held("object_mask", shown, held, finest, "tokens of the finest self-attention")
+
+
+class RunningCompositeAttention(RunningEdit):
+    tap: ClassVar[Tap] = "queries_keys"
+
+    def __init__(self, edit: CompositeAttention, run: Run) -> None:
+        self.edit, self.run = edit, run
+        self.main, self.reference = edit.main, edit.reference
+        self.streams = (self.main, self.reference)
+        self.windows = (Window.of_percent(run.model, 0.0, edit.end),)
+        self._masks: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._areas: dict[tuple[tuple[int, int], bool], Sequence[Areas]] = {}
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        return tap == self.tap and stream in self.streams and layer in self.edit.layers
+
+    def computes(self, place: Place) -> bool:
+        return place.guided and place.layer in self.edit.layers
+
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
+        return self.compose(place, QueryKey(query, key), value, attend)
+
+    def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
+        main, reference = self.tapped(self.main, place, value), self.tapped(self.reference, place, value)
+        return composite_attention(target, value, main, reference, self.areas(place, value), place.heads, attend)
+
+    def tapped(self, stream: Stream, place: Place, value: Tensor) -> QueryKey:
+        return QueryKey(*self.run.tapped(self.tap, stream, place.layer, len(value)))
+
+    def masks(self, place: Place, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Object and region on the layer's grid."""
+        if place.grid not in self._masks:
+            self._masks[place.grid] = self.edit.on(place.grid, value.device)
+        return self._masks[place.grid]
+
+    def areas(self, place: Place, value: Tensor, background_only: bool = False) -> Sequence[Areas]:
+        """The areas of the layer's grid; with `background_only` the object belongs to the gap."""
+        asked = place.grid, background_only
+        if asked not in self._areas:
+            object_mask, region = self.masks(place, value)
+            self._areas[asked] = token_areas(object_mask & (not background_only), region, value.dtype)
+        return self._areas[asked]
+
+
+class RunningLightAttention(RunningCompositeAttention):
+    def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
+        main, reference = self.tapped(self.main, place, value), self.tapped(self.reference, place, value)
+        composed = compose_queries_and_keys(target, main, reference, *self.masks(place, value))
+        return attend(composed.query, composed.key, value)
+
+
+class RunningReleasedAttention(RunningCompositeAttention):
+    """The released code's order: at least two steps, the background until a part of its own, the first step with the attention
+    of the second, and a cross map from a pass in which the reference sees nothing but its object."""
+
+    def __init__(self, edit: CompositeAttention, run: Run) -> None:
+        super().__init__(edit, run)
+        masks, references = max(len(edit.object_mask), len(edit.region)), edit.reference.trajectory.batch
+        if masks not in (1, references):
+            raise GraftError(
+                f"reference: it holds {references} pictures, object_mask and region {masks}; the released code's cross pass shows a "
+                "reference its own object alone, so connect a reference for every mask, or choose another mode"
+            )
+        self.main, self.reference = (replace(stream, pairing="TF-ICON") for stream in (edit.main, edit.reference))
+        self.cross = replace(edit.reference, pairing="TF-ICON cross")
+        self.streams = (self.main, self.reference, self.cross)
+        self._objects: dict[tuple[tuple[int, int], int], Region] = {}
+        self.background, self.object = self.windows = tuple(self._until(part) for part in (RELEASED_BACKGROUND, edit.end))
+
+    def _until(self, part: float) -> Window:
+        """The window of a tau, in the code's count of steps with its solver of order 2. Where the part of the
+        steps is a whole number in decimals, it is one here; the code falls a step short at 0.29 of 100, as floats do."""
+        trajectory, order = self.edit.main.trajectory, 2
+        count = max(order, int(part * trajectory.steps + 1e-6) + 1 - order)
+        return Window(math.inf, float(trajectory.sigmas[min(count, trajectory.steps)]))
+
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        background = (self.main,) if sigma in self.background else ()
+        return (*background, *((self.reference, self.cross) if sigma in self.object else ()))
+
+    def computes_stream(self, stream: Stream) -> bool:
+        return stream == self.cross
+
+    def stream_attention(
+        self, place: Place, stream: Stream, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend
+    ) -> Tensor:
+        return self._object(place, query).attend(plain, query, key, value, attend)
+
+    def _object(self, place: Place, query: Tensor) -> Region:
+        """Every token sees the object alone; where a grid is too coarse for it, the region it lies in."""
+        asked = place.grid, len(query)
+        if asked not in self._objects:
+            object_mask, region = self.masks(place, query)
+            seen = torch.where(object_mask.any(dim=1, keepdim=True), object_mask, region).expand(len(query), -1)
+            self._objects[asked] = Region.of(torch.ones_like(seen), seen)
+        return self._objects[asked]
+
+    def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
+        at = self.run.sigma
+        main = self.tapped(self.main, place, value) if at in self.background else target
+        if at not in self.object:
+            return composite_attention(target, value, main, target, self.areas(place, value, background_only=True), place.heads, attend)
+        reference, cross = self.tapped(self.reference, place, value), self.tapped(self.cross, place, value)
+        return composite_attention(target, value, main, reference, self.areas(place, value), place.heads, attend, cross)

@@ -1,0 +1,129 @@
+"""The edits of self-attention, as the stream engine runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from ...attention.masks import token_mask
+from ...attention.self_attention import Attend, Plain, Region, replace_keys_and_values, replace_queries_and_keys
+from ..engine.plan import Hook, Place, RunningEdit, RunningOnBothPrompts, Stream, Tap
+from ..engine.windows import Window
+from ..families.layers import Layer, Layers
+
+if TYPE_CHECKING:
+    from ..engine.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class ReplaceSelfAttention:
+    """Free-Prompt-Editing, and Prompt-to-Prompt's control of self-attention: the target attends with the source stream's
+    self-attention maps."""
+
+    hooks: ClassVar[frozenset[Hook]] = frozenset()
+
+    stream: Stream
+    window: Window
+    layers: Layers
+    strength: float = 1.0
+
+    def begin(self, run: Run) -> RunningEdit:
+        return RunningReplaceSelfAttention(self, run)
+
+
+class RunningReplaceSelfAttention(RunningEdit):
+    def __init__(self, edit: ReplaceSelfAttention, run: Run) -> None:
+        self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        return tap == "hidden" and stream == self.edit.stream and layer in self.edit.layers
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if not place.guided or place.layer not in self.edit.layers:
+            return query, key, value
+        (source,) = self.run.tapped("hidden", self.edit.stream, place.layer, len(query))
+        return replace_queries_and_keys(query, key, value, source, self.edit.strength)
+
+
+@dataclass(frozen=True, eq=False)
+class ReplaceKeysAndValues:
+    """MasaCtrl: the target keeps its queries and reads the source's keys and values, its positive rows those of the
+    source under its own prompt, its negative rows those of the source under the negative prompt.
+
+    With masks (B or 1, H, W) of the object in the source and in the target, object reads object and background reads background.
+    """
+
+    stream: Stream
+    window: Window
+    layers: Layers
+    source_mask: Tensor | None = None
+    target_mask: Tensor | None = None
+
+    @property
+    def hooks(self) -> frozenset[Hook]:
+        return frozenset({"attn1"}) if self.masked else frozenset()
+
+    @property
+    def masked(self) -> bool:
+        return self.source_mask is not None and self.target_mask is not None
+
+    def begin(self, run: Run) -> RunningEdit:
+        run.require_batch("source_mask", self.source_mask)
+        run.require_batch("target_mask", self.target_mask)
+        return (RunningMaskedKeysAndValues if self.masked else RunningReplaceKeysAndValues)(self, run)
+
+
+class RunningReplaceKeysAndValues(RunningOnBothPrompts):
+    tap: ClassVar[Tap] = "hidden"
+
+    def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
+        super().__init__(edit.stream, run)
+        self.edit, self.windows = edit, (edit.window,)
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        return tap == self.tap and stream in self.streams and layer in self.edit.layers
+
+    def source(self, place: Place, rows: int) -> tuple[Tensor, ...]:
+        stream = self.edit.stream if place.guided else self.negative
+        return self.run.tapped(self.tap, stream, place.layer, rows)
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if place.layer not in self.edit.layers:
+            return query, key, value
+        return replace_keys_and_values(query, key, value, *self.source(place, len(query)))
+
+
+class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
+    tap: ClassVar[Tap] = "keys_values"
+
+    def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
+        super().__init__(edit, run)
+        self._regions: dict[tuple[tuple[int, int], int], tuple[Region, Region]] = {}
+
+    def computes(self, place: Place) -> bool:
+        return place.layer in self.edit.layers
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return query, key, value
+
+    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
+        source = self.source(place, len(query))
+        inside, outside = self._regions_of(place, query)
+        around = partial(outside.attend, plain, query, *source, attend)
+        return inside.attend(around, query, *source, attend)
+
+    def _regions_of(self, place: Place, query: Tensor) -> tuple[Region, Region]:
+        """The masked queries with the source's masked keys, and what is left of both."""
+        asked = place.grid, len(query)
+        if asked not in self._regions:
+            masks = (self.edit.target_mask, self.edit.source_mask)
+            queries, keys = (
+                token_mask(mask.to(query.device), place.grid, 0.5, "nearest").flatten(1).expand(len(query), -1) for mask in masks
+            )
+            if not keys.any(dim=1).all() or keys.all(dim=1).any():
+                self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
+            self._regions[asked] = Region.of(queries, keys), Region.of(~queries, ~keys)
+        return self._regions[asked]

@@ -1,0 +1,2 @@
+"""The contract that edits and samplers are written to, and what carries it out: plan, run, streams, windows, noise levels,
+fingerprints."""

@@ -1,0 +1,1 @@
+"""What is loaded: the miniature, pixel-space diffusion, VGG."""

@@ -1,0 +1,225 @@
+"""Graft's own sampler and inverter, and how trajectories are made with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from comfy.patcher_extension import WrappersMP
+from comfy_extras.nodes_custom_sampler import Noise_EmptyNoise
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ...inversion import solvers
+from ...inversion.solvers import Denoiser, Solver, Step, StepHook
+from ...inversion.trajectory import Trajectory
+from ..engine.fingerprints import conditioning_fingerprint, model_fingerprint, require_made_with
+from ..engine.pictures import for_vae
+from ..engine.plan import RUN_KEY, covers_area, require_unedited
+from ..engine.requirements import require_added_noise, require_channels, require_descending
+from ..errors import GraftError
+
+RECORD_KEY = "graft_record"
+NO_NOISE = Noise_EmptyNoise()
+"""A NOISE that adds nothing: a trajectory's latents are noisy already."""
+
+
+class GraftSampler(comfy.samplers.KSAMPLER):
+    """A SAMPLER that runs one of Graft's solvers from noise to picture and gives step operators their turn."""
+
+    def __init__(self, solver: Solver) -> None:
+        super().__init__(self._run)
+        self.solver = solver
+
+    @torch.no_grad()  # as the host's own samplers
+    def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
+        run = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
+
+        with _reporting(callback, sigmas, disable) as report:
+
+            def after_step(x_next: Tensor, step: Step) -> Tensor:
+                report(step)
+                return x_next if run is None else run.after_step(x_next, step)
+
+            return self.solve(model, x, sigmas, extra_args, after_step)
+
+    def solve(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, after_step: StepHook) -> Tensor:
+        """From `x` at the first noise level to the last, with `model` as the host gives it to its own samplers."""
+        return solvers.sample(self.solver, denoiser(model, extra_args), x, sigmas, after_step)
+
+
+class Inverter(comfy.samplers.KSAMPLER):
+    """A sampler that runs a solver from picture to noise along ascending sigmas and keeps what it passes."""
+
+    def __init__(self, solver: Solver, iterations: int) -> None:
+        super().__init__(self._run)
+        self.solver, self.iterations = solver, iterations
+        self.latents: list[Tensor] = []
+
+    @torch.no_grad()  # as the host's own samplers
+    def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
+        self.latents = [x]
+
+        with _reporting(callback, sigmas, disable) as report:
+
+            def after_step(x_next: Tensor, step: Step) -> Tensor:
+                report(step)
+                self.latents.append(x_next)
+                return x_next
+
+            return solvers.invert(self.solver, denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
+
+
+def denoiser(model, extra_args: dict) -> Denoiser:
+    return lambda x, sigma: model(x, sigma * x.new_ones(len(x)), **extra_args)
+
+
+@contextmanager
+def _reporting(callback, sigmas: Tensor, disable: bool | None) -> Iterator[Callable[[Step], None]]:
+    """Progress in the console and, by ComfyUI's callback, in the editor, with previews."""
+    with tqdm(total=len(sigmas) - 1, disable=disable) as bar:
+
+        def report(step: Step) -> None:
+            bar.update()
+            if callback is not None:
+                callback({"i": step.index, "x": step.x, "denoised": step.denoised, "sigma": step.sigma, "sigma_hat": step.sigma})
+
+        yield report
+
+
+def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: Solver, iterations: int) -> Trajectory:
+    """The trajectory of clean `latent` (B, C, h, w), in the VAE's space, under `conditioning` without guidance.
+
+    `sigmas` (S + 1) descend as schedulers give them. Makes S model calls, for DDIM S times `iterations`.
+    """
+    require_descending(sigmas)
+    require_unedited(model)
+    require_added_noise(model)
+    require_channels(model, latent, "vae", "connect the model's own VAE")
+    inverter = Inverter(solver, iterations)
+    _sample_unguided(model, conditioning, latent, inverter, sigmas.flip(0))
+    return Trajectory(
+        latents=torch.stack([x.cpu() for x in reversed(inverter.latents)]),
+        sigmas=sigmas.float().cpu(),
+        solver=solver,
+        model=model_fingerprint(model),
+        conditioning=conditioning_fingerprint(conditioning),
+    )
+
+
+def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
+    """(B, C, h, w), in the VAE's space: the trajectory's solver run back from its noisiest latents without guidance."""
+    require_unedited(model)
+    require_added_noise(model)
+    require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
+    if trajectory.solver not in solvers.SOLVERS:
+        raise GraftError(
+            f"trajectory: it was {trajectory.solver}, not inverted, so there is nothing to retrace; connect one from Invert Image"
+        )
+    require_made_with(model, trajectory, "trajectory")
+    noisiest = for_vae(model, trajectory.latents[0])
+    return _sample_unguided(model, conditioning, noisiest, GraftSampler(trajectory.solver), trajectory.sigmas)
+
+
+def _sample_unguided(model, conditioning: list, latent: Tensor, sampler, sigmas: Tensor) -> Tensor:
+    """Runs `sampler` from `latent` without added noise and with the one conditioning, one row per call and picture."""
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds({"positive": conditioning})
+    callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
+    disable = not comfy.utils.PROGRESS_BAR_ENABLED
+    return guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
+
+
+def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
+    """A generation as SamplerCustomAdvanced runs it; returns its LATENT."""
+    require_descending(sigmas)
+    latent = latent.copy()
+    sizes = latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
+    latent["samples"] = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent["samples"], *sizes)
+    samples = guider.sample(
+        noise.generate_noise(latent),
+        latent["samples"],
+        sampler,
+        sigmas,
+        denoise_mask=latent.get("noise_mask"),
+        callback=latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=noise.seed,
+    )
+    latent["samples"] = samples.to(comfy.model_management.intermediate_device())
+    return latent
+
+
+def _require_one_prompt(positive: list[dict]) -> None:
+    """Raises `GraftError` unless one prompt is looked at in every step, for the whole picture."""
+    if len(positive) != 1:
+        raise GraftError(f"guider: it combines {len(positive)} positive prompts; content needs a single one")
+    (entry,) = positive
+    if covers_area(entry) or entry.get("start_percent", 0) > 0 or entry.get("end_percent", 1) < 1:
+        raise GraftError("guider: its positive prompt has an area or a timestep range; content needs a prompt without")
+
+
+def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bool = False) -> tuple[dict, Trajectory]:
+    """Runs a generation; returns its LATENT and the trajectory of what the model was shown.
+
+    Every noise level the sampler asks about is kept, the last look where it asks twice; with `bottlenecks` also what the
+    middle block gave for the positive prompt.
+    """
+    if "positive" not in guider.original_conds:
+        raise GraftError(
+            f"guider: it has no positive prompt, only {', '.join(guider.original_conds)}; connect a CFG Guider or a Basic Guider"
+        )
+    require_added_noise(guider.model_patcher)
+    require_descending(sigmas)
+    require_unedited(guider.model_patcher)
+    if bottlenecks:
+        _require_one_prompt(guider.original_conds["positive"])
+    seen: dict[float, Tensor] = {}
+    h: dict[float, Tensor] = {}
+
+    def keep_latents(executor, x, timestep, *args, **kwargs):
+        # A copy even on the CPU: samplers may go on to change the latents they have shown.
+        seen[float(timestep[0])] = x.to("cpu", copy=True)
+        h.pop(float(timestep[0]), None)
+        return executor(x, timestep, *args, **kwargs)
+
+    def keep_bottleneck(data: dict) -> dict:
+        """The middle_block_after_patch. The first look of a denoise call is guidance's own; other nodes may ask again."""
+        options = data["transformer_options"]
+        order, sigma = options["cond_or_uncond"], float(options["sigmas"][0])
+        if 0 in order and sigma not in h:
+            h[sigma] = data["h"].chunk(len(order))[order.index(0)].to("cpu", copy=True)
+        return data
+
+    before = guider.model_options
+    guider.model_options = comfy.model_patcher.create_model_options_clone(before)
+    if bottlenecks:
+        patches = guider.model_options["transformer_options"].setdefault("patches", {})
+        patches["middle_block_after_patch"] = [*patches.get("middle_block_after_patch", ()), keep_bottleneck]
+    comfy.patcher_extension.add_wrapper_with_key(
+        WrappersMP.PREDICT_NOISE, RECORD_KEY, keep_latents, guider.model_options, is_model_options=True
+    )
+    try:
+        latent = generate(guider, noise, latent, sampler, sigmas)
+    finally:
+        guider.model_options = before
+    seen[float(sigmas[-1])] = guider.model_patcher.model.process_latent_in(latent["samples"]).cpu()
+    levels = sorted(seen, reverse=True)
+    positive = guider.original_conds["positive"]
+    trajectory = Trajectory(
+        latents=torch.stack([seen[level] for level in levels]),
+        sigmas=torch.tensor(levels),
+        solver="recorded",
+        model=model_fingerprint(guider.model_patcher),
+        conditioning=conditioning_fingerprint([(entry.get("cross_attn"), entry) for entry in positive]),
+        bottlenecks=torch.stack([h[level] for level in levels[:-1]]) if bottlenecks else None,
+    )
+    return latent, trajectory

@@ -1,0 +1,27 @@
+"""What is made and measured now and then: `python tools NAME [...]`; each NAME has its own --help.
+
+Needs the environment that ComfyUI runs in; ComfyUI's folder comes from --comfyui or COMFYUI_PATH.
+"""
+
+import runpy
+import sys
+
+COMMANDS = {
+    "build_help": "texts",
+    "build_workflows": "building",
+    "editor_pictures": "pictures",
+    "full_size": "benchmark",
+    "help_pictures": "pictures",
+    "overhead": "benchmark",
+    "random_checkpoint": "benchmark",
+    "schema_snapshot": "building",
+    "screenshot": "pictures",
+    "train_miniature": "training",
+}
+"""The folder of each command."""
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        sys.exit(f"{__doc__}\nNAME is one of: {', '.join(COMMANDS)}.")
+    name = sys.argv.pop(1)
+    runpy.run_module(f"{COMMANDS[name]}.{name}", run_name="__main__", alter_sys=True)

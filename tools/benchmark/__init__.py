@@ -1,0 +1,1 @@
+"""What methods cost: overhead, full-size networks with random weights."""

@@ -1,0 +1,1 @@
+"""Pictures of the editor and of the help pages."""

@@ -1,0 +1,1 @@
+"""Help pages and locales, from the live schemas."""
