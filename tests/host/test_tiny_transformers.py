@@ -4,7 +4,7 @@ import comfy.model_base
 import pytest
 import torch
 from tiny_models import sample, schedule
-from tiny_transformers import FAMILIES, latent, make_transformer, prompt, with_references
+from tiny_transformers import FAMILIES, latent, prompt, with_references
 
 SIGMAS_FROM_ONE = [name for name in FAMILIES if name != "cosmos predict 2"]
 
