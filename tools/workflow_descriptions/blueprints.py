@@ -6,7 +6,7 @@ MODEL, CLIP and VAE as on the miniature's.
 
 from __future__ import annotations
 
-from graph import Choice, Graph, Output, Place, Subgraph
+from graph import Choice, Output, Place, Subgraph
 
 from . import Fitted, Model, fit, free_prompt_editing, freecompose, invert, keep, sample, specref, steps_of, tf_icon
 
