@@ -31,6 +31,7 @@ REACH = 10
 """How far a change may reach beyond the mask with these settings, in pixels of the working size."""
 SIZES = [(53, 37), (40, 150), (150, 40)]
 """Odd, tall and wide: width and height."""
+REFERENCE_SIZE = (91, 77)
 
 
 def surroundings(object_info) -> dict:
@@ -102,7 +103,7 @@ def photograph(size: tuple[int, int], seed: int) -> bytes:
 def painted(size: tuple[int, int]) -> np.ndarray:
     width, height = size
     mask = np.zeros((height, width), dtype=np.uint8)
-    mask[2 * height // 5 : 3 * height // 5, 2 * width // 5 : 3 * width // 5] = 1
+    mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = 1
     return mask
 
 
@@ -113,7 +114,7 @@ def on_pictures(task, server, sizes) -> Graph:
     for number, size in enumerate(sizes):
         picture, reference = (
             easy.load(graph, name, server.client.upload_image(photograph(own, seed), f"{name}-{number}.png").filename)
-            for seed, (name, own) in enumerate((("picture", size), ("reference", size[::-1])))
+            for seed, (name, own) in enumerate((("picture", size), ("reference", REFERENCE_SIZE)))
         )
         sources = {"Picture": picture, "Reference": reference}
         given = {name: value for name, value in SMALLEST.items() if name in task.kinds}
