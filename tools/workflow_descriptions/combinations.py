@@ -90,7 +90,7 @@ def _lora() -> Graph:
         plain = load_checkpoint(graph)
         lora = graph.add("LoraLoader", model=plain.unet, clip=plain.clip, lora_name=LORA, strength_model=0.8, strength_clip=0.8)
         model = Model(lora["MODEL"], lora["CLIP"], plain.vae)
-        picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint over the object")
+        picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint the object")
     with graph.group("2 Edit"):
         edited = place(
             graph,
@@ -129,7 +129,7 @@ def _attention_patch() -> Graph:
     with graph.group("1 Model and pictures"):
         plain = load_checkpoint(graph)
         patched = graph.add("PerturbedAttentionGuidance", model=plain.unet, scale=1.5)
-        picture, reference = load(graph, "Your picture: paint where the object goes"), load(graph, "Your reference: paint over the object")
+        picture, reference = load(graph, "Your picture: paint where it goes"), load(graph, "Your reference: paint the object")
     with graph.group("2 Place"):
         placed = place(
             graph,
@@ -172,7 +172,7 @@ def _crop_and_stitch() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_checkpoint(graph)
-        loaded = load(graph, "Your picture: paint over the object and its shadow")
+        loaded = load(graph, "Your picture: paint the object")
         left, top, side = (
             graph.add("PrimitiveInt", title=title, value=value, at=Place(column=0))[0]
             for title, value in (("Left", 128), ("Top", 128), ("Side", 512))

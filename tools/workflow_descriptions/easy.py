@@ -90,19 +90,19 @@ def _picture(graph: Graph) -> dict[str, Output]:
 
 
 def _painted(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint over the object and its shadow")
+    loaded = load(graph, "Your picture: paint the object")
     return {"picture": loaded["IMAGE"], "mask": loaded["MASK"]}
 
 
 def _placed(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint where the object goes")
-    reference = load(graph, "Your reference: paint over the object")
+    loaded = load(graph, "Your picture: paint where it goes")
+    reference = load(graph, "Your reference: paint the object")
     return {"picture": loaded["IMAGE"], "where": loaded["MASK"], "reference": reference["IMAGE"], "object": reference["MASK"]}
 
 
 def _pasted(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint where the object goes")
-    reference = load(graph, "Your reference: paint over the object")
+    loaded = load(graph, "Your picture: paint where it goes")
+    reference = load(graph, "Your reference: paint the object")
     pasted = graph.add(
         "GraftPasteObject",
         image=loaded["IMAGE"],
@@ -114,7 +114,7 @@ def _pasted(graph: Graph) -> dict[str, Output]:
 
 
 def _referred(graph: Graph) -> dict[str, Output]:
-    picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint over the object")
+    picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint the object")
     return {"picture": picture["IMAGE"], "reference": reference["IMAGE"], "reference_mask": reference["MASK"]}
 
 
