@@ -5,7 +5,8 @@ from __future__ import annotations
 from graph import Graph, Place
 
 from . import CONTROL_NET, SD15, Model, blueprints, free_prompt_editing, load_checkpoint, load_picture, models, specref, tf_icon
-from .easy import MINIATURE, MIXED_SCENES, load, place
+from .easy import MIXED_SCENES, load, place
+from .freecompose import REMOVAL
 from .notes import ReadMe, add_note, paint
 
 LORA = "your_lora.safetensors"
@@ -149,7 +150,7 @@ def _crop_and_stitch() -> Graph:
     graph = Graph(
         "Remove Object in a crop",
         "Remove a small object from a large picture: a square around it is cut out, edited and put back.",
-        thumbnail_of=MINIATURE,
+        thumbnail_of=REMOVAL,
     )
     add_note(
         graph,
