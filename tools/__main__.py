@@ -13,6 +13,7 @@ COMMANDS = {
     "full_size": "benchmark",
     "help_pictures": "pictures",
     "overhead": "benchmark",
+    "processors": "checking",
     "random_checkpoint": "benchmark",
     "schema_snapshot": "building",
     "screenshot": "pictures",
