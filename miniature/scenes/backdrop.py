@@ -64,7 +64,16 @@ def backdrop(scene: Scene, wide: float, high: float) -> Drawing:
     """The parts of a picture `wide` by `high` units."""
     line, it = high * (1 - scene.horizon), Individual(scene.texture)
     low, zenith = SKY[scene.light]
-    sky = part("sky", box(-0.1, line - 0.03, wide + 0.1, high + 0.1), "sky", fade="zenith", volume=PLANE, glows=True, line=0, ink=SKY_INK[scene.light])
+    sky = part(
+        "sky",
+        box(-0.1, line - 0.03, wide + 0.1, high + 0.1),
+        "sky",
+        fade="zenith",
+        volume=PLANE,
+        glows=True,
+        line=0,
+        ink=SKY_INK[scene.light],
+    )
     parts = [sky, *_heavens(scene.light, it, line, wide, high), *_GROUNDS[scene.ground](it, line, wide, scene.light)]
     return Drawing(tuple(parts), {**COLOURS, "sky": low, "zenith": zenith})
 
@@ -73,7 +82,9 @@ def _heavens(light: Light, it: Individual, line: float, wide: float, high: float
     """Clouds by day, a low sun in the evening, moon and stars at night."""
     room = high - line
     if light == "evening":
-        return [part("sun", ellipse(it.between(0.15, 0.85) * wide, line + 0.02, 0.105, 0.105), "sun", volume=PLANE, glows=True, line=0.6, ink=0)]
+        return [
+            part("sun", ellipse(it.between(0.15, 0.85) * wide, line + 0.02, 0.105, 0.105), "sun", volume=PLANE, glows=True, line=0.6, ink=0)
+        ]
     if light == "night":
         places = it.many(9, (0.03, 0.97), (0.35, 0.97))
         stars = tuple(ellipse(u * wide, line + v * room, 0.007, 0.007) for u, v in places)
@@ -90,7 +101,19 @@ def _heavens(light: Light, it: Individual, line: float, wide: float, high: float
 
 
 def _cloud(u: float, v: float, size: float) -> Path:
-    shape = ((-1.5, -0.25), (-1.3, 0.1), (-0.85, 0.15), (-0.55, 0.5), (-0.05, 0.6), (0.4, 0.35), (0.85, 0.4), (1.2, 0.05), (1.5, -0.2), (0.6, -0.3), (-0.6, -0.3))
+    shape = (
+        (-1.5, -0.25),
+        (-1.3, 0.1),
+        (-0.85, 0.15),
+        (-0.55, 0.5),
+        (-0.05, 0.6),
+        (0.4, 0.35),
+        (0.85, 0.4),
+        (1.2, 0.05),
+        (1.5, -0.2),
+        (0.6, -0.3),
+        (-0.6, -0.3),
+    )
     return smooth([(u + size * x, v + 0.75 * size * y) for x, y in shape])
 
 
@@ -131,7 +154,12 @@ def _sand(it: Individual, line: float, wide: float, light: Light) -> list[Part]:
     ripples = []
     for u, v, size in _scattered(it, 9, line, wide):
         reach, bend = 0.11 * size, 0.012 * size
-        ripples.append(ribbon([(u - reach, v), (u - 0.3 * reach, v + bend), (u + 0.4 * reach, v - 0.3 * bend), (u + reach, v + bend)], [0.0, 0.011 * size, 0.009 * size, 0.0]))
+        ripples.append(
+            ribbon(
+                [(u - reach, v), (u - 0.3 * reach, v + bend), (u + 0.4 * reach, v - 0.3 * bend), (u + reach, v + bend)],
+                [0.0, 0.011 * size, 0.009 * size, 0.0],
+            )
+        )
     pebbles = tuple(ellipse(u, v, 0.012 * size, 0.008 * size) for u, v, size in _scattered(it, 6, line, wide))
     return [
         part("far dunes", _ridge(it, line, wide, 0.01, 0.13, 4), "far sand", volume=PLANE, line=0.6, ink=0),
@@ -145,7 +173,19 @@ def _sand(it: Individual, line: float, wide: float, light: Light) -> list[Part]:
 def _snow(it: Individual, line: float, wide: float, light: Light) -> list[Part]:
     firs = []
     for u, tall, base in it.many(9, (0.0, 1.0), (0.08, 0.19), (-0.015, 0.01)):
-        shape = ((-0.32, 0.0), (-0.2, 0.38), (-0.25, 0.36), (-0.12, 0.70), (-0.16, 0.68), (0, 1), (0.16, 0.68), (0.12, 0.70), (0.25, 0.36), (0.2, 0.38), (0.32, 0.0))
+        shape = (
+            (-0.32, 0.0),
+            (-0.2, 0.38),
+            (-0.25, 0.36),
+            (-0.12, 0.70),
+            (-0.16, 0.68),
+            (0, 1),
+            (0.16, 0.68),
+            (0.12, 0.70),
+            (0.25, 0.36),
+            (0.2, 0.38),
+            (0.32, 0.0),
+        )
         firs.append(polygon([(u * wide + tall * x, line + base + tall * y) for x, y in shape]))
     furrows = []
     for u, v, size in _scattered(it, 6, line, wide):
@@ -169,7 +209,9 @@ def _shore(it: Individual, line: float, wide: float, light: Light) -> list[Part]
     for u, v, size in it.many(11, (0.0, 1.0), (0.12, 0.92), (0.5, 1.2)):
         reach, v = 0.085 * size * (1.35 - v), water + v * (line - water)
         glints.append(ribbon([(u * wide - reach, v), (u * wide, v + 0.006), (u * wide + reach, v)], [0.0, 0.011, 0.0]))
-    pebbles = tuple(ellipse(u * wide, v * water, 0.014 * size, 0.009 * size) for u, v, size in it.many(7, (0.02, 0.98), (0.03, 0.8), (0.6, 1.4)))
+    pebbles = tuple(
+        ellipse(u * wide, v * water, 0.014 * size, 0.009 * size) for u, v, size in it.many(7, (0.02, 0.98), (0.03, 0.8), (0.6, 1.4))
+    )
     return [
         part("sea", box(-0.1, water - 0.1, wide + 0.1, line), "sea", fade="far sea", volume=PLANE, line=0.7, ink=0),
         part("glints", tuple(glints), "foam", volume=PLANE, line=0, ink=1),
@@ -186,18 +228,36 @@ def _street(it: Individual, line: float, wide: float, light: Light) -> list[Part
     while u < wide:
         across, tall = it.between(0.17, 0.30), it.between(0.14, 0.27)
         wall = it.one_of("brick", "plaster", "slate")
-        parts.append(part(f"house {number}", box(u, line - 0.02, u + across, line + tall), wall, volume=PLANE, line=0.6, ink=0.0 if number % 2 else 0.12))
+        parts.append(
+            part(
+                f"house {number}",
+                box(u, line - 0.02, u + across, line + tall),
+                wall,
+                volume=PLANE,
+                line=0.6,
+                ink=0.0 if number % 2 else 0.12,
+            )
+        )
         columns, rows = max(2, round(across / 0.075)), max(1, round((tall - 0.05) / 0.075))
         step, rise = across / columns, (tall - 0.04) / rows
         windows = tuple(
-            box(u + step * (c + 0.28), line + 0.03 + rise * (r + 0.2), u + step * (c + 0.72), line + 0.03 + rise * (r + 0.78)) for c in range(columns) for r in range(rows)
+            box(u + step * (c + 0.28), line + 0.03 + rise * (r + 0.2), u + step * (c + 0.72), line + 0.03 + rise * (r + 0.78))
+            for c in range(columns)
+            for r in range(rows)
         )
-        parts.append(part(f"windows {number}", windows, panes, volume=PLANE, glows=light == "night", line=0.4, ink=0.0 if light == "night" else 0.9))
+        parts.append(
+            part(f"windows {number}", windows, panes, volume=PLANE, glows=light == "night", line=0.4, ink=0.0 if light == "night" else 0.9)
+        )
         u, number = u + across, number + 1
     kerb, lane = line * it.between(0.66, 0.76), line * it.between(0.26, 0.36)
     start = it.between(-0.3, 0.0)
-    dashes = tuple(polygon([(u, lane), (u + 0.17, lane), (u + 0.185, lane + 0.022), (u + 0.015, lane + 0.022)]) for u in start + 0.33 * np.arange(int(wide / 0.33) + 2))
-    joints = tuple(polygon([(u, kerb), (u + 0.008, kerb), (u + 0.035, line), (u + 0.029, line)]) for u in start + 0.2 * np.arange(int(wide / 0.2) + 3))
+    dashes = tuple(
+        polygon([(u, lane), (u + 0.17, lane), (u + 0.185, lane + 0.022), (u + 0.015, lane + 0.022)])
+        for u in start + 0.33 * np.arange(int(wide / 0.33) + 2)
+    )
+    joints = tuple(
+        polygon([(u, kerb), (u + 0.008, kerb), (u + 0.035, line), (u + 0.029, line)]) for u in start + 0.2 * np.arange(int(wide / 0.2) + 3)
+    )
     return [
         *parts,
         part("pavement", box(-0.1, kerb - 0.02, wide + 0.1, line), "pavement", volume=PLANE, line=0.6, ink=0),

@@ -80,7 +80,9 @@ def box(left: float, bottom: float, right: float, top: float, rounding: float = 
     if r <= 0:
         return np.array([(left, bottom), (right, bottom), (right, top), (left, top)], float)
     centres = ((right - r, top - r), (left + r, top - r), (left + r, bottom + r), (right - r, bottom + r))
-    arcs = [np.array(c) + r * np.stack([q.real, q.imag], axis=1) for c, q in zip(centres, (_QUARTER * 1j**k for k in range(4)), strict=True)]
+    arcs = [
+        np.array(c) + r * np.stack([q.real, q.imag], axis=1) for c, q in zip(centres, (_QUARTER * 1j**k for k in range(4)), strict=True)
+    ]
     return np.concatenate(arcs)
 
 

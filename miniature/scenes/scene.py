@@ -25,10 +25,10 @@ LIGHTS: tuple[Light, ...] = get_args(Light)
 COLOURS: tuple[Colour, ...] = get_args(Colour)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-COLOURED: frozenset[Kind] = frozenset(
-    ("fish", "butterfly", "car", "sailboat", "rocket", "house", "mushroom", "apple", "teapot", "guitar")
-    + ("umbrella", "chair", "lamp", "robot", "balloon", "star")
-)
+COLOURED: frozenset[Kind] = frozenset((
+    "fish", "butterfly", "car", "sailboat", "rocket", "house", "mushroom", "apple",
+    "teapot", "guitar", "umbrella", "chair", "lamp", "robot", "balloon", "star",
+))  # fmt: skip
 """The kinds that one colour dominates. The others have colours of their own."""
 
 
@@ -48,7 +48,9 @@ class Thing:
 
     def __post_init__(self) -> None:
         if (self.colour is not None) != (self.kind in COLOURED):
-            raise ValueError(f"a {self.kind} {'needs a colour' if self.kind in COLOURED else 'has colours of its own'}, got {self.colour!r}")
+            raise ValueError(
+                f"a {self.kind} {'needs a colour' if self.kind in COLOURED else 'has colours of its own'}, got {self.colour!r}"
+            )
 
     @property
     def box(self) -> tuple[float, float, float, float]:

@@ -139,7 +139,9 @@ def test_every_thing_is_drawn_within_its_box_and_fills_it(kind):
 
 @pytest.mark.parametrize("kind", DRAWN)
 def test_no_two_individuals_are_equal(kind):
-    scenes = [Scene("meadow", things=(Thing(kind, "red" if kind in world.COLOURED else None, size=0.8, individual=seed),)) for seed in range(6)]
+    scenes = [
+        Scene("meadow", things=(Thing(kind, "red" if kind in world.COLOURED else None, size=0.8, individual=seed),)) for seed in range(6)
+    ]
     pictures = [drawn(scene).picture for scene in scenes]
     for number, picture in enumerate(pictures):
         assert all(np.abs(picture - other).max() > 0.1 for other in pictures[:number])
@@ -196,7 +198,11 @@ RABBIT, CAR = Thing("rabbit", x=0.7), Thing("car", "orange", x=0.2)
         (Scene("sand", things=(RABBIT, CAR)), Wording(), "a 3-D render of an orange car and a rabbit on sand by day"),
         (Scene("snow", "watercolour", "night"), Wording(), "a watercolour of empty snow at night"),
         (Scene("shore", "ink drawing", "evening", (CAR,)), Wording(), "an ink drawing of a car on a shore in the evening"),
-        (Scene("street", "flat illustration", things=(CAR,)), Wording(colour=False, light=False), "a flat illustration of a car on a street"),
+        (
+            Scene("street", "flat illustration", things=(CAR,)),
+            Wording(colour=False, light=False),
+            "a flat illustration of a car on a street",
+        ),
         (Scene("meadow", things=(CAR,)), Wording(style=False, ground=False), "an orange car by day"),
         (Scene("meadow", things=(RABBIT,)), Wording(False, False, False, False), "a rabbit"),
         (Scene("meadow", "watercolour"), Wording(ground=False, light=False), "a watercolour of an empty place"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -59,7 +60,9 @@ class Ink(Painter):
         ink = np.zeros(surface.cover.alpha.shape, np.float32)
         if part.volume.bulge or own:
             ink = self.hatched(self.falling[rows, columns], np.clip(np.float32(0.8 * own) + shade, 0, 0.62))
-            ink = np.maximum(ink, self.hatched(self.rising[rows, columns], np.clip(np.float32(0.8 * own - 0.3) + shade - np.float32(0.2), 0, 0.5)))
+            ink = np.maximum(
+                ink, self.hatched(self.rising[rows, columns], np.clip(np.float32(0.8 * own - 0.3) + shade - np.float32(0.2), 0, 0.5))
+            )
         if part.line:
             ink = np.maximum(ink, self._outline(surface.cover, part.line))
         layer.lay(surface.window, PAPER + (INK - PAPER) * ink, surface.cover.alpha)
@@ -85,7 +88,7 @@ class Ink(Painter):
             widths = np.maximum(1, np.rint(base * _swell(points, sun))).astype(int)
             breaks = [0, *(np.flatnonzero(np.diff(widths)) + 1).tolist(), len(points)]
             ring = [tuple(point) for point in np.concatenate([points, points[:1]]).tolist()]
-            for start, stop in zip(breaks[:-1], breaks[1:], strict=True):
+            for start, stop in pairwise(breaks):
                 draw.line(ring[start : stop + 1], fill=255, width=int(widths[start]))
         return mean(fine, s)
 

@@ -34,7 +34,9 @@ class Watercolour(Painter):
         wet = min(self.sheet.width_of(0.010), 0.22 * cover.thickness)
         small = min(1.0, cover.thickness / (0.02 * self.sheet.unit))
         soft = blurred(cover, max(wet, 0.45), surface.window)
-        wash = np.clip((soft - np.float32(0.5 + reserve * small) + np.float32(small) * self.straying[rows, columns]) * 3.2 + np.float32(0.5), 0, 1)
+        wash = np.clip(
+            (soft - np.float32(0.5 + reserve * small) + np.float32(small) * self.straying[rows, columns]) * 3.2 + np.float32(0.5), 0, 1
+        )
         density = self.density[rows, columns]
         if cover.thickness > 0.015 * self.sheet.unit:
             dried = blurred(cover, max(2.2 * wet, 0.9), surface.window)

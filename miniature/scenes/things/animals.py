@@ -10,7 +10,14 @@ def eye(name: str, u: float, v: float, radius: float, tall: float = 1.15) -> tup
     """A shining black eye."""
     return (
         part(name, ellipse(u, v, radius, radius * tall), "black", lift=0.05, gloss=0.8, line=0, ink=1),
-        part(f"{name}'s shine", ellipse(u - 0.3 * radius, v + 0.4 * radius, 0.34 * radius, 0.34 * radius), "white", lift=0, line=0, glows=True),
+        part(
+            f"{name}'s shine",
+            ellipse(u - 0.3 * radius, v + 0.4 * radius, 0.34 * radius, 0.34 * radius),
+            "white",
+            lift=0,
+            line=0,
+            glows=True,
+        ),
     )
 
 
@@ -34,7 +41,16 @@ def rabbit(it: Individual) -> Drawing:
     inner = leaf([(0.15, 0.68), (0.12, 0.66 + 0.55 * ears), (0.10, 0.63 + ears)], 0.062)
     about = (0.15, 0.66)
     body = smooth(
-        [(-0.33, 0.10), (-0.36, 0.27), (-0.25, 0.44 * plump), (-0.04, 0.52 * plump), (0.16, 0.50), (0.24, 0.34), (0.20, 0.05), (-0.10, 0.02)]
+        [
+            (-0.33, 0.10),
+            (-0.36, 0.27),
+            (-0.25, 0.44 * plump),
+            (-0.04, 0.52 * plump),
+            (0.16, 0.50),
+            (0.24, 0.34),
+            (0.20, 0.05),
+            (-0.10, 0.02),
+        ]
     )
     parts = [
         part("tail", ellipse(-0.37, 0.17, 0.095, 0.095), "belly", line=0.8),
@@ -60,9 +76,9 @@ def rabbit(it: Individual) -> Drawing:
         *eye("eye", 0.255, 0.62, 0.033),
     ]  # fmt: skip
     if patch:
-        spot = part("patch", ellipse(it.between(-0.2, 0.0), it.between(0.38, 0.48), 0.14, 0.10, 20), "belly", on="body", volume=SOFT, line=0)
+        spot = part(
+            "patch", ellipse(it.between(-0.2, 0.0), it.between(0.38, 0.48), 0.14, 0.10, 20), "belly", on="body", volume=SOFT, line=0
+        )
         parts.insert(4, spot)
     dark = tuple(0.72 * c for c in fur)
     return Drawing(tuple(parts), {"fur": fur, "dark fur": dark, "belly": belly, "pink": (0.90, 0.58, 0.58), "black": BLACK, "white": WHITE})
-
-
