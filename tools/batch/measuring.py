@@ -16,6 +16,8 @@ from .filling import Filled, Picture
 from .job import File, result_of
 from .row import MASK, TRUTH
 
+SHOWN_TRUTH = "ground-truth.png"
+"""How the name of a picture ends that a workflow shows of the truth, where the manifest has none."""
 UNNATURAL = "unnaturalness.png"
 """The map that `--unnaturalness` adds to a workflow: a picture whose brightness is the number."""
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K = 1.5, 5, (0.01, 0.03)
@@ -31,11 +33,13 @@ def measured(filled: Filled, files: Sequence[File]) -> dict[str, float]:
     numbers: dict[str, float] = {}
     result = result_of(files)
     mask = filled.measured.get(MASK)
-    if result is not None and filled.measured:
+    shown = next((file.content for file in files if file.name.endswith(SHOWN_TRUTH)), None)
+    truth = _loaded(filled.measured[TRUTH]) if TRUTH in filled.measured else None if shown is None else _picture(shown)
+    if result is not None and (truth is not None or mask is not None):
         picture = _picture(result.content)
         regions = {} if mask is None else _regions(_mask(mask, picture.shape[:2]))
-        if (truth := filled.measured.get(TRUTH)) is not None:
-            numbers |= _compared("truth", picture, _loaded(truth), {"": None, **regions})
+        if truth is not None:
+            numbers |= _compared("truth", picture, truth, {"": None, **regions})
         edited = filled.edited()
         if mask is not None and isinstance(edited, Path):
             numbers |= _compared("kept", picture, _loaded(edited), {"_outside": regions["_outside"]})
