@@ -205,11 +205,11 @@ def test_an_input_of_a_subgraph_is_named_as_it_is_seen_outside(object_info):
     from batch.workflow import compiled
 
     saved = json.loads((WORKFLOWS / "Edit Picture by Prompt.json").read_text(encoding="utf-8"))
-    flow = compiled(saved, object_info, {"p": "Edit Picture by Prompt.prompt"})
+    flow = compiled(saved, object_info, {"p": "Edit Picture by Prompt.what_it_should_show"})
     (node, name), *_ = flow.find("p").places
     assert ":" in node and flow.prompt[node]["inputs"][name] == "a red car"
     with pytest.raises(ValueError, match="has no input"):
-        flow.find("Edit Picture by Prompt.promt")
+        flow.find("Edit Picture by Prompt.what_it_shows")
 
 
 def test_equal_titles_are_named_by_number(object_info):
@@ -247,6 +247,6 @@ def test_a_shown_text_is_kept(tmp_path, object_info, backend):
     graph.add("PreviewAny", title="Says", source=plain["IMAGE"])
     graph.add("SaveImage", images=plain["IMAGE"], filename_prefix="x")
     (tmp_path / "w.json").write_text(json.dumps(to_workflow(graph, object_info)), encoding="utf-8")
-    rows = manifest(tmp_path / "m.jsonl", {"id": "a", "EmptyImage.color": 1})
+    rows = manifest(tmp_path / "m.jsonl", {"id": "a", "Empty Image.color": 1})
     assert run(Choices(tmp_path / "w.json", rows, tmp_path / "out"), backend, quiet) == 0
     assert "0." in latest(tmp_path / "out" / NAME)["a"]["texts"]["Says"]

@@ -40,16 +40,17 @@ def plan(
     counts = {True: 0, False: 0}
     digest = filling.workflow.digest
     for place, row in manifest.rows():
-        filled = row if isinstance(row, Problem) else filling.fill(row)
-        if not isinstance(filled, Filled):
-            problems += [filled] if isinstance(filled, Problem) else filled
+        if isinstance(row, Problem):
+            problems.append(row)
             continue
-        folder = filled.id.lower()
+        folder = row.id.lower()
         if folder in seen:
-            text = f"{filled.id!r} is the id of row {seen[folder]} too (upper and lower case are the same)"
-            problems.append(Problem(row.number, "id", text))
+            problems.append(Problem(row.number, "id", f"{row.id!r} is the id of row {seen[folder]} too (case does not count)"))
+        seen.setdefault(folder, row.number)
+        filled = filling.fill(row)
+        if not isinstance(filled, Filled):
+            problems += filled
             continue
-        seen[folder] = row.number
         state = states.get(filled.id)
         if state is not None and state[0] == state_of(digest, filled.digest) and (state[1] or not retry_failed):
             counts[state[1]] += 1
