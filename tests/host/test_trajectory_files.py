@@ -84,7 +84,7 @@ NOWHERE = ["", "   ", "../cat", "a/../../cat", "/cat", "cat\0", "x" * 300, f"{'x
 
 @pytest.mark.parametrize("prefix", NOWHERE, ids=lambda prefix: ascii(prefix[:20]))
 def test_a_prefix_that_cannot_be_a_file_is_refused_by_its_name(prefix):
-    with pytest.raises(GraftError, match="^filename_prefix: "):
+    with pytest.raises(GraftError, match=r"^filename_prefix: "):
         saved(prefix)
     assert not trajectory_files.names()
 
@@ -92,7 +92,7 @@ def test_a_prefix_that_cannot_be_a_file_is_refused_by_its_name(prefix):
 def test_a_file_in_the_place_of_a_folder_is_refused(folders):
     (folders / "output" / "trajectories").mkdir()
     (folders / "output" / "trajectories" / "cat").write_text("a file")
-    with pytest.raises(GraftError, match="^filename_prefix: "):
+    with pytest.raises(GraftError, match=r"^filename_prefix: "):
         saved("cat/dog")
 
 
@@ -110,7 +110,7 @@ def test_a_link_out_of_the_folder_is_refused(folders):
     (folders / "elsewhere").mkdir()
     (folders / "output" / "trajectories").mkdir()
     (folders / "output" / "trajectories" / "out").symlink_to(folders / "elsewhere", target_is_directory=True)
-    with pytest.raises(GraftError, match="^filename_prefix: "):
+    with pytest.raises(GraftError, match=r"^filename_prefix: "):
         saved("out/cat")
     assert not list((folders / "elsewhere").iterdir())
 
@@ -132,5 +132,5 @@ def test_a_name_that_is_no_file_is_refused_by_its_input(folders, sd1, name):
     (folders / "input" / "folder.trajectory.safetensors").mkdir()
     assert LoadTrajectory.validate_inputs(file=name) is not True
     assert LoadTrajectory.fingerprint_inputs(file=name) in ("", "missing")
-    with pytest.raises(GraftError, match="^file: "):
+    with pytest.raises(GraftError, match=r"^file: "):
         LoadTrajectory.EXECUTE_NORMALIZED(model=sd1, file=name)

@@ -77,7 +77,7 @@ def test_stages_are_shown_in_the_range_of_pictures():
     ],
 )
 def test_what_is_no_trajectory_cannot_be_made(latents, sigmas):
-    with pytest.raises(TrajectoryError, match="^a trajectory"):
+    with pytest.raises(TrajectoryError, match=r"^a trajectory"):
         Trajectory(latents, sigmas, "ddim", "m", "c")
 
 
@@ -94,7 +94,7 @@ def test_what_is_no_trajectory_cannot_be_made(latents, sigmas):
 def test_bottlenecks_of_another_shape_or_that_are_no_numbers_are_refused(bottlenecks):
     good = torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0]), "ddim", "m", "c"
     assert Trajectory(*good, torch.zeros(2, 1, 8, 1, 1)).bottlenecks is not None
-    with pytest.raises(TrajectoryError, match="^a trajectory's bottlenecks"):
+    with pytest.raises(TrajectoryError, match=r"^a trajectory's bottlenecks"):
         Trajectory(*good, bottlenecks)
 
 
