@@ -77,6 +77,12 @@ def file_of(graph: Graph, folder: Path = FOLDER) -> Path:
     return shelf / f"{graph.title}.json"
 
 
+def named(title: str) -> Path:
+    """The file of the workflow of this title. ValueError if there is none, or two."""
+    (path,) = (path for path in files() if path.stem == title)
+    return path
+
+
 def files(folder: Path = FOLDER) -> list[Path]:
     """All workflows that there are, listed ones and others."""
     return sorted(folder.rglob("*.json"))

@@ -68,8 +68,8 @@ class Model:
     vae: Output
 
 
-def load_checkpoint(graph: Graph, file: str = CHECKPOINT) -> Model:
-    loaded = graph.add("CheckpointLoaderSimple", ckpt_name=file, properties=models("checkpoints", file))
+def load_checkpoint(graph: Graph, file: str = CHECKPOINT, at: Place | None = None) -> Model:
+    loaded = graph.add("CheckpointLoaderSimple", at=at, ckpt_name=file, properties=models("checkpoints", file))
     return Model(loaded["MODEL"], loaded["CLIP"], loaded["VAE"])
 
 
@@ -78,8 +78,8 @@ def models(folder: str, file: str) -> dict[str, list]:
     return {"models": [{"name": file, "url": ADDRESSES[file], "directory": folder}]} if file in ADDRESSES else {}
 
 
-def load_miniature(graph: Graph) -> Model:
-    loaded = graph.add("GraftLoadMiniature", at=Place(column=0))
+def load_miniature(graph: Graph, at: Place = Place(column=0)) -> Model:  # noqa: B008
+    loaded = graph.add("GraftLoadMiniature", at=at)
     return Model(loaded["model"], loaded["clip"], loaded["vae"])
 
 

@@ -36,7 +36,8 @@ class Easy:
     """A task: what its note says, and how its node is fed. `connect` adds the pictures and gives what the node takes of them.
 
     `searched` are words that people look for it by. `words` are its prompts for the example pictures; `small` makes the blueprint with what only
-    the miniature needs inside, and `settings` are the miniature's outside.
+    the miniature needs inside, and `settings` are the miniature's outside. `model` and `result`
+    say where the loader and the finished picture stand.
     """
 
     blueprint: Callable[[], Subgraph]
@@ -51,6 +52,8 @@ class Easy:
     words: Mapping[str, str] = field(default_factory=dict)
     small: Callable[[], Subgraph] | None = None
     settings: Mapping[str, str | float] = field(default_factory=dict)
+    model: Place = Place(column=0)  # noqa: RUF009
+    result: Place = Place()  # noqa: RUF009
 
 
 def graphs() -> list[Graph]:
@@ -105,14 +108,18 @@ def _miniature(number: int, task: Easy) -> Graph:
     return graph
 
 
-def _connected(graph: Graph, task: Easy, blueprint: Subgraph, load_model: Callable[[Graph], Model], **settings: str | float) -> None:
+def _connected(
+    graph: Graph, task: Easy, blueprint: Subgraph, load_model: Callable[[Graph], Model], **settings: str | float | Output
+) -> None:
     with graph.group("1 Model and pictures"):
-        model = load_model(graph)
+        model = load_model(graph, at=task.model)
+        if "clip" not in blueprint.kinds:
+            settings["conditioning"] = empty_prompt(graph, model)
         pictures = task.connect(graph)
     with graph.group(f"2 {blueprint.title}"):
         result = place(graph, blueprint, model, **pictures, **task.words, **settings)
         first, *others = blueprint.exits
-        graph.add("SaveImage", title="2 result", images=result[first], filename_prefix="Graft")
+        graph.add("SaveImage", title="2 result", at=task.result, images=result[first], filename_prefix="Graft")
         for name in others:
             graph.add("MaskPreview", title=f"3 {name}", mask=result[name])
 
@@ -121,9 +128,13 @@ def place(graph: Graph, blueprint: Subgraph, model: Model, **inputs: Output | st
     """The blueprint's node, on a model; one that takes no prompts is given the empty one."""
     if "clip" in blueprint.kinds:
         inputs["clip"] = model.clip
-    else:
-        inputs["conditioning"] = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", at=Place(column=0))[0]
+    elif "conditioning" not in inputs:
+        inputs["conditioning"] = empty_prompt(graph, model)
     return graph.add(blueprint, model=model.unet, vae=model.vae, **inputs)
+
+
+def empty_prompt(graph: Graph, model: Model) -> Output:
+    return graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", at=Place(column=0, width=300))[0]
 
 
 def load(graph: Graph, title: str, file: str = EXAMPLE) -> Node:
@@ -264,6 +275,8 @@ TASKS = (
         words={"what_it_shows": "a photo of a blue cone on grass"},
         small=lambda: blueprints.harmonise(**RULE),
         settings={"iterations": 80, "guidance": 3.0, "grow_mask": 12, "soft_edge": 2},
+        model=Place(column=1, row=-1),
+        result=Place(column=0, row=1),
     ),
     Easy(
         blueprints.edit_with_reference,

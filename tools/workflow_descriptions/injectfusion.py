@@ -14,7 +14,7 @@ GRID = "InjectFusion grid (miniature)"
 SWEEP = "InjectFusion sweep (miniature)"
 SCENE = "InjectFusion scene (miniature)"
 PIXEL_MODEL = "ddpm-celebahq-256"
-SD21 = Checkpoint("v2-1_768-ema-pruned.safetensors", 768, f"SD2.1, as in the paper; SD1.x, at 512 pixels, works too. {WITHDRAWN}", " SD2.1")
+SD21 = Checkpoint("v2-1_768-ema-pruned.safetensors", 768, f"SD2.1, as in the paper; SD1.x, at 512 pixels, works too. {WITHDRAWN}")
 STEPS = 25
 """Of the miniatures. Mix h-Space adapts its gamma to them."""
 FACE_TIMESTEPS = {"edit_timestep": 150, "boost_timestep": 50}
@@ -123,7 +123,7 @@ def _masked() -> Graph:
 def _generated(checkpoint: Checkpoint) -> Graph:
     """Appendix I: two generations of SD2, 50 steps of DDIM, guidance 9."""
     graph = Graph(
-        PIXELS,
+        f"{PIXELS} SD2.1",
         "Give a generated picture the content of another prompt's, with Stable Diffusion.",
         thumbnail_of=SCENE,
     )
