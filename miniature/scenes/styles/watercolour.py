@@ -27,16 +27,15 @@ class Watercolour(Painter):
         self._wash(layer, surface, reserve=-0.02, pale=0.34, shade=0.0)
 
     def _wash(self, layer: Layer, surface: Surface, reserve: float, pale: float, shade: float) -> None:
-        """One wash on paper that was left white for it. `reserve` draws its edge back inside the outline, `pale` how far it is
+        """One wash on paper that was left white for it. `reserve` draws its edge back inside the outline (but not that of thin parts, which a brush fills in one stroke), `pale` how far it is
         thinned with water, and `shade` how much more pigment lies on the side away from the light."""
         rows, columns = surface.window
         cover = surface.cover
         wet = min(self.sheet.width_of(0.010), 0.22 * cover.thickness)
         small = float(np.clip(cover.thickness / (0.016 * self.sheet.unit) - 0.5, 0, 1))
         soft = blurred(cover, max(wet, 0.45), surface.window)
-        wash = np.clip(
-            (soft - np.float32(0.5 + reserve * small) + np.float32(small) * self.straying[rows, columns]) * 3.2 + np.float32(0.5), 0, 1
-        )
+        wash = np.clip((soft - np.float32(0.5 + reserve) + self.straying[rows, columns]) * 3.2 + np.float32(0.5), 0, 1)
+        wash = 1 - np.float32(small) * (1 - wash)
         density = self.density[rows, columns]
         if cover.thickness > 0.015 * self.sheet.unit:
             dried = blurred(cover, max(2.2 * wet, 0.9), surface.window)
