@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .mixing import Mixing, size
+
 FORMAT = "graft.trajectory"
 VERSION = 1
 SAME_LEVEL = 1e-4
@@ -25,11 +27,12 @@ class TrajectoryError(ValueError):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """`latents` (S + 1, B, C, h, w) in sampler space, `latents[i]` at noise level `sigmas[i]`; `sigmas` (S + 1) descend.
+    """`latents` (S + 1, B, C, h, w) in sampler space, `latents[i]` at noise level `sigmas[i]`; `sigmas` (S + 1) descend. Of
+    families that take a picture for a film of one frame they are (S + 1, B, C, 1, h, w).
 
     `model` and `conditioning` are fingerprints of what the trajectory was made with; `solver` names what inverted it, or says
     "recorded" of a generation. `bottlenecks` (S, B, c, h, w), where they were kept: the output of the network's middle block
-    at each level but the last.
+    at each level but the last. `mixing` says how its noisy latents are made of picture and noise.
     """
 
     latents: Tensor
@@ -38,9 +41,10 @@ class Trajectory:
     model: str
     conditioning: str
     bottlenecks: Tensor | None = None
+    mixing: Mixing = "added"
 
     def __post_init__(self) -> None:
-        if self.latents.dim() != 5 or len(self.latents) != len(self.sigmas) or len(self.sigmas) < 2:
+        if self.latents.dim() not in (5, 6) or len(self.latents) != len(self.sigmas) or len(self.sigmas) < 2:
             raise TrajectoryError(
                 f"a trajectory needs latents (levels, batch, channels, height, width) and as many noise levels, at least two; "
                 f"got latents {tuple(self.latents.shape)} and {len(self.sigmas)} levels"
@@ -66,8 +70,8 @@ class Trajectory:
         return int(self.steps * skip + 1e-6)  # 0.58 of 50 steps is 29, whatever floats make of it
 
     def scaled_to_picture(self, index: int) -> Tensor:
-        """(B, C, h, w): a stage in the variance-preserving scale, x / sqrt(1 + sigma^2), in which noise has a picture's range."""
-        return self.latents[index] / (1 + self.sigmas[index] ** 2).sqrt()
+        """(B, C, h, w): a stage in the scale in which noise has a picture's range."""
+        return self.latents[index] / size(self.mixing, self.sigmas[index])
 
     def nearest(self, sigma: float) -> int | None:
         """The index of the stored level that equals `sigma`, or None."""
@@ -113,11 +117,12 @@ class Trajectory:
 
     def _relabelled(self, index: int, sigma: float) -> Tensor:
         """(B, C, h, w): a stage rescaled to noise level `sigma`."""
-        return self.scaled_to_picture(index) * (1 + sigma**2) ** 0.5
+        return self.scaled_to_picture(index) * float(size(self.mixing, torch.tensor(sigma, dtype=torch.float64)))
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file; the file appears whole or not at all."""
-        metadata = {"format": FORMAT, "version": VERSION, "solver": self.solver, "model": self.model, "conditioning": self.conditioning}
+        names = {"solver": self.solver, "model": self.model, "conditioning": self.conditioning, "mixing": self.mixing}
+        metadata = {"format": FORMAT, "version": VERSION, **names}
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         try:
@@ -141,7 +146,8 @@ class Trajectory:
                     raise TrajectoryError(f"{path.name}: written by a newer Graft (format {metadata['version']}); update the pack")
                 names = metadata["solver"], metadata["model"], metadata["conditioning"]
                 bottlenecks = file.get_tensor("bottlenecks") if "bottlenecks" in file.keys() else None  # noqa: SIM118
-                trajectory = Trajectory(file.get_tensor("latents"), file.get_tensor("sigmas"), *names, bottlenecks)
+                mixing = metadata.get("mixing", "added")
+                trajectory = Trajectory(file.get_tensor("latents"), file.get_tensor("sigmas"), *names, bottlenecks, mixing)
         except (SafetensorError, OSError, json.JSONDecodeError, KeyError, TypeError) as problem:
             raise TrajectoryError(f"{path.name}: cannot be read as a trajectory ({problem}); save it again") from problem
         if model is not None and trajectory.model != model:
