@@ -19,26 +19,28 @@ Plain = Callable[[], Tensor]
 """Computes an attention's output, (rows, N, C), as it would be without the edit."""
 
 
-def replace_queries_and_keys(
-    query: Tensor, key: Tensor, value: Tensor, source: Tensor, strength: float = 1.0
-) -> tuple[Tensor, Tensor, Tensor]:
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values (rows, tokens, channels), or the hidden states that they are linear projections of."""
+
+
+def replace_queries_and_keys(own: Inputs, query: Tensor, key: Tensor, strength: float = 1.0) -> Inputs:
     """The target attends with the source's self-attention map: queries and keys from the source, values its own.
 
     Free-Prompt-Editing (Liu et al., CVPR 2024, section 4.2) overwrites softmax(Q K^T / sqrt(d)) of the target by the
-    source's; projecting the source's hidden states to Q and K gives that very map. All are (rows, tokens, channels)
-    before projection. `strength` in [0, 1] moves the hidden states from the target's own (0) to the source's (1).
+    source's; the source's queries and keys give that very map. `strength` in [0, 1] moves both from the target's own (0) to
+    the source's `query` and `key` (1).
     """
     if strength == 1:
-        return source, source, value
-    return torch.lerp(query, source, strength), torch.lerp(key, source, strength), value
+        return query, key, own[2]
+    return torch.lerp(own[0], query, strength), torch.lerp(own[1], key, strength), own[2]
 
 
-def replace_keys_and_values(query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def replace_keys_and_values(own: Inputs, key: Tensor, value: Tensor) -> Inputs:
     """The target keeps its queries and reads the source's content: keys and values from the source.
 
-    Mutual self-attention (Cao et al., MasaCtrl, ICCV 2023, eq. 4). All are (rows, tokens, channels) before projection.
+    Mutual self-attention (Cao et al., MasaCtrl, ICCV 2023, eq. 4).
     """
-    return query, source, source
+    return own[0], key, value
 
 
 @dataclass(frozen=True)

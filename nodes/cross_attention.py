@@ -4,8 +4,9 @@ from comfy_api.latest import io
 
 from ..attention.words import parse_numbers, parse_windows
 from ..host.edits.cross_attention import CrossAttentionControl
-from ..host.engine.plan import Stream, plan_of
+from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
+from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.families.layers import require_unet
 from .types import SOURCE_WORDS, source_inputs, window_inputs

@@ -6,8 +6,9 @@ from ..host.edits.composite_attention import CompositeAttention
 from ..host.edits.key_value_mask import MaskKeysAndValues
 from ..host.edits.reference_attention import ReferenceAttention
 from ..host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
-from ..host.engine.plan import Stream, plan_of
+from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
+from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
 from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_unet
