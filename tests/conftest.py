@@ -1,4 +1,4 @@
-"""Loads the pack as the package `graft`; puts `tools/` and, where COMFYUI_PATH is set, ComfyUI on the path."""
+"""Loads the pack as the package `graft`; puts `tools/` and, where COMFYUI_PATH is set, ComfyUI on the path; the option `--full`."""
 
 import os
 import sys
@@ -11,3 +11,5 @@ from hosting import pack
 if "COMFYUI_PATH" in os.environ:
     pack.load_host()
 pack.load_pack()
+
+pytest_plugins = ["checking.full_tests"]

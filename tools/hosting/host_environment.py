@@ -16,7 +16,7 @@ from hosting import cache_folder, host_tooling
 from hosting.quickstart_error import QuickstartError
 
 # ComfyUI imports all three; the newest of each do not fit together.
-DEVELOPMENT_MODULES = ("diffusers", "hypothesis", "importlinter", "playwright", "pytest", "ruff")
+DEVELOPMENT_MODULES = ("diffusers", "hypothesis", "importlinter", "playwright", "pytest", "ruff", "xdist")
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 GIGABYTES = 8.0
 STAMP = "graft.json"
