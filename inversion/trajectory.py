@@ -40,7 +40,7 @@ class Trajectory:
     bottlenecks: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.latents.dim() != 5 or len(self.latents) != len(self.sigmas) or len(self.sigmas) < 2:
+        if self.latents.dim() not in (5, 6) or len(self.latents) != len(self.sigmas) or len(self.sigmas) < 2:
             raise TrajectoryError(
                 f"a trajectory needs latents (levels, batch, channels, height, width) and as many noise levels, at least two; "
                 f"got latents {tuple(self.latents.shape)} and {len(self.sigmas)} levels"

@@ -60,7 +60,7 @@ class CrossAttentionControlNode(io.ComfyNode):
     def execute(
         cls, model, source, source_conditioning, mode, start_percent, end_percent, word_weights, word_windows, alignment
     ) -> io.NodeOutput:
-        require_unet(model)
+        require_unet(model, "Replace Self-Attention")
         weights, windows = parse_numbers(word_weights, "word_weights"), parse_windows(word_windows, "word_windows")
         if Window.of_percent(model, start_percent, end_percent).empty and not windows:
             return io.NodeOutput(model)

@@ -115,7 +115,7 @@ class Engine:
         """The options of a call in which the network reports to `listener`."""
         model_options = whole_picture(model_options, x.shape[-2:])
         hooks = self.hooks if self.active else frozenset()
-        options = self.family.connect(model_options["transformer_options"], listener, hooks, self.resident)
+        options = self.family.connect(model_options["transformer_options"], listener, hooks, self.resident, tuple(x.shape[-2:]))
         return {**model_options, "transformer_options": options}
 
     def _run_streams(self, executor: Callable, model, x: Tensor, timestep: Tensor, model_options: dict) -> None:

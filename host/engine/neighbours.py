@@ -25,6 +25,8 @@ def check_host(run: Run) -> None:
         raise GraftError("model: Graft's edits do not run on several GPUs at once; remove the multi-GPU node")
     if "context_handler" in run.guider.model_options:
         raise GraftError("model: Graft's edits do not run in context windows; remove the Context Windows node")
+    if len(run.shape) == 5 and run.shape[2] > 1:
+        raise GraftError(f"latent_image: it is a film of {run.shape[2]} frames, and Graft edits pictures; connect the latent of a picture")
     # The host gives every conditioning the areas of every other, so that an area on the negative crops the positive too.
     for name, conditioning in run.guider.conds.items():
         if any(covers_area(entry) for entry in conditioning):

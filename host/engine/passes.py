@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...attention.cross_attention import AttentionMap, Term
-from ...attention.self_attention import Plain, Region
+from ...attention.self_attention import Attend, Plain, Region
 from ..families.attention import Attention, Inputs, Site
 from ..families.layer import BOTTLENECK, Layer
 from .plan import INPUTS, Place, RunningEdit, place_of
@@ -48,7 +48,7 @@ class WritePass:
         for stream, rows in self.members:
             inputs = place, stream, query[rows], key[rows], value[rows]
             computing = [edit for edit in self.active if edit.computes_stream(stream)]
-            changes = [((edit,), _computed(edit.stream_attention, inputs, attention)) for edit in computing]
+            changes = [((edit,), _computed(edit.stream_attention, inputs, attention.attending(rows))) for edit in computing]
             if changes:
                 attention.site.require_all_tokens(query)
                 edited.append((rows, _chained(changes, rows, attention, Precedence(self.run))))
@@ -140,7 +140,7 @@ class ReadPass:
     @staticmethod
     def _computing(working: list[RunningEdit], place: Place, rows: slice, attention: Attention) -> list[Change]:
         inputs = place, *(part[rows] for part in attention.inputs)
-        return [((edit,), _computed(edit.self_attention, inputs, attention)) for edit in working if "map" in edit.changes]
+        return [((edit,), _computed(edit.self_attention, inputs, attention.attending(rows))) for edit in working if "map" in edit.changes]
 
     def cross_attention(self, attention: Attention) -> Tensor:
         query, key, value = attention.inputs
@@ -159,7 +159,7 @@ class ReadPass:
             for edit in self.active:
                 edit.watch(place, changed, None)
             if changed is not plain:
-                edited.append((rows, changed.apply(value[rows, once], attention.attend)))
+                edited.append((rows, changed.apply(value[rows, once], attention.attending(rows))))
         if edited and attention.replaced:
             self.run.note("another node replaces cross-attention too; on the positive prompt's rows the edit takes its place")
         return attention.joined(edited)
@@ -180,8 +180,8 @@ class ReadPass:
                 yield rows, place_of(site, which in self.run.guided)
 
 
-def _computed(compute: Callable[..., Tensor], inputs: tuple, attention: Attention) -> Callable[[Plain], Tensor]:
-    return lambda plain: compute(*inputs, plain, attention.attend)
+def _computed(compute: Callable[..., Tensor], inputs: tuple, attend: Attend) -> Callable[[Plain], Tensor]:
+    return lambda plain: compute(*inputs, plain, attend)
 
 
 def _chained(changes: list[Change], rows: slice, attention: Attention, precedence: Precedence) -> Tensor:
@@ -191,7 +191,7 @@ def _chained(changes: list[Change], rows: slice, attention: Attention, precedenc
 
     def before(count: int) -> Tensor:
         asked.add(count)
-        return outputs[count - 1] if count else attention.plain[rows]
+        return outputs[count - 1] if count else attention.plain_of(rows)
 
     for count, (edits, change) in enumerate(changes):
         outputs.append(change(partial(before, count)))

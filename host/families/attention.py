@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from ...attention.self_attention import Region
+from ...attention.self_attention import Attend, Region
 from ..errors import GraftError
 from .layer import Layer
 
@@ -68,12 +68,16 @@ class Attention(ABC):
         """What would be computed without Graft, for all rows."""
 
     @abstractmethod
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """The host's own attention with other queries, keys and values of the picture's tokens."""
+    def plain_of(self, rows: slice) -> Tensor:
+        """The same for the picture's tokens of some rows."""
+
+    @abstractmethod
+    def attending(self, rows: slice) -> Attend:
+        """The host's own attention, for some rows, with other queries, keys and values of the picture's tokens."""
 
     @abstractmethod
     def unedited(self, rows: slice) -> Tensor:
-        """What would be computed without Graft, for some rows."""
+        """What would be computed without Graft, for all tokens of some rows."""
 
     def region(self, seen: Tensor) -> Region:
         """All queries with the keys that are left where `seen` (rows, N), bool, are those of the picture's tokens that anybody may see;
@@ -89,7 +93,7 @@ class Attention(ABC):
         if not edited:
             return self.plain
         parts, start = [], 0
-        for rows, changed in [*edited, (slice(len(self.inputs[0]), None), None)]:
+        for rows, changed in [*edited, (slice(self.site.rows, None), None)]:
             if start < rows.start:
                 parts.append(self.unedited(slice(start, rows.start)))
             if changed is not None:

@@ -8,20 +8,29 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ..errors import GraftError
 from .layer import Layer, Layers
-from .table import family_of_network
+from .table import NAMES, family_of_network
 
 
 def is_unet(model) -> bool:
     return isinstance(model.get_model_object("diffusion_model"), UNetModel)
 
 
-def require_unet(model) -> UNetModel:
-    """The UNet of a ModelPatcher. Raises `GraftError` for any other family of networks."""
+def require_unet(model, instead: str = "") -> UNetModel:
+    """The UNet of a ModelPatcher. Raises `GraftError` for any other family of networks; `instead` says what to take there."""
     network = model.get_model_object("diffusion_model")
     if not is_unet(model):
+        advice = f", or take {instead} for this model" if instead and attention_layers(network) else ""
         raise GraftError(
-            f"model: {type(model.model).__name__} is not a Stable Diffusion UNet; Graft's attention edits need an SD1.x, SD2.x or SDXL checkpoint"
+            f"model: {type(model.model).__name__} is not a Stable Diffusion UNet; this edit needs an SD1.x, SD2.x or SDXL checkpoint{advice}"
         )
+    return network
+
+
+def require_attention(model):
+    """The network of a ModelPatcher. Raises `GraftError` unless it is of a family whose self-attention is reached."""
+    network = model.get_model_object("diffusion_model")
+    if not attention_layers(network):
+        raise GraftError(f"model: the self-attention of {type(model.model).__name__} cannot be edited; it can be of {NAMES}")
     return network
 
 
@@ -46,14 +55,22 @@ def all_layers(network) -> Layers:
 
 def coarse_layers(network) -> Layers:
     """Layers with at most a quarter of the latent's cells as tokens: the rule of Free-Prompt-Editing's and Prompt-to-Prompt's
-    released code at its own size (at most 32 x 32 tokens for 64 x 64 cells), carried over to every size and aspect."""
-    return frozenset(layer for layer, level in attention_layers(network).items() if level >= 1)
+    released code at its own size (at most 32 x 32 tokens for 64 x 64 cells), carried over to every size and aspect. In a network
+    with a single grid all layers."""
+    return _all_of_one_grid(network) or frozenset(layer for layer, level in attention_layers(network).items() if level >= 1)
 
 
 def fine_decoder_layers(network) -> Layers:
     """Layers of the decoder with at least a quarter of the latent's cells as tokens: the last six of SD1.x's sixteen, from
-    which SpecRef and MasaCtrl read appearance."""
-    return frozenset(layer for layer, level in attention_layers(network).items() if layer.block == "output" and level <= 1)
+    which SpecRef and MasaCtrl read appearance. In a network with a single grid all layers."""
+    return _all_of_one_grid(network) or frozenset(
+        layer for layer, level in attention_layers(network).items() if layer.block == "output" and level <= 1
+    )
+
+
+def _all_of_one_grid(network) -> Layers:
+    family = family_of_network(network)
+    return frozenset(family.layers) if family.one_grid else frozenset()
 
 
 def layers_at(network, level: int) -> Layers:

@@ -16,7 +16,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, UNetModel
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ...attention.self_attention import Region
+from ...attention.self_attention import Attend, Region
 from .attention import Attention, Hook, Inputs, Listener, Site
 from .layer import Layer
 
@@ -28,6 +28,8 @@ class UNet:
     """The family of ComfyUI's `UNetModel`."""
 
     network: UNetModel
+
+    one_grid = False
 
     @property
     def hooks(self) -> frozenset[Hook]:
@@ -54,9 +56,8 @@ class UNet:
                         yield from ((Layer(name, number, index), level) for index in range(len(module.transformer_blocks)))
                     level += isinstance(module, Downsample) - isinstance(module, Upsample)
 
-    def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping) -> dict:
-        """`transformer_options` of one denoise call in which the network reports to `listener`. `resident` are those that the whole
-        run has: what is replaced in the call's and not in them was put there for this call."""
+    def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:
+        """See `Family.connect`."""
         patches = options.get("patches", {})
         patch = partial(_attention_inputs, listener)
         options = {**options, "patches": {**patches, "attn1_patch": [*patches.get("attn1_patch", ()), patch]}}
@@ -122,6 +123,9 @@ class UNetAttention(Attention):
     def plain(self) -> Tensor:
         return self.attend(*self.inputs) if self.before is None else self.before(*self.inputs, self.options)
 
+    def plain_of(self, rows: slice) -> Tensor:
+        return self.plain[rows]
+
     def unedited(self, rows: slice) -> Tensor:
         # What another node computes has to be shown all rows, and what an edit asked for is there for all.
         if self.before is not None or "plain" in vars(self):
@@ -132,7 +136,11 @@ class UNetAttention(Attention):
         query, key, value = (part[rows] for part in self.inputs)
         return region.attend(lambda: self.plain[rows], query, key, value, self.attend)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attending(self, rows: slice) -> Attend:
+        return self.attend
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, part: slice | None = None) -> Tensor:
+        """The rows need not be told apart: nothing but what is given attends."""
         options = self.options
         return optimized_attention(
             query, key, value, options["n_heads"], attn_precision=options["attn_precision"], transformer_options=options
