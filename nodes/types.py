@@ -127,3 +127,8 @@ def soft_edged(name: str, mask, radius: int):
             f"feather: a soft edge {2 * radius} pixels wide leaves nothing of the {name}, {width} x {height} pixels; make it narrower"
         )
     return soft
+
+
+def faded_outwards(mask, radius: int):
+    """A mask (B, H, W) that fades outwards over 2 `radius` pixels: 1 wherever it was, bit for bit 0 beyond."""
+    return mask if radius == 0 else 1 - feathered(1 - mask, radius)
