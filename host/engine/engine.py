@@ -99,8 +99,8 @@ class Engine:
     def _name_of(self, cond: list | None) -> str | None:
         """Under which name the guider keeps a conditioning, which another node may have copied."""
         known = {name: self.run.guider.conds[name] for name in (*GUIDED, PLAIN) if name in self.run.guider.conds}
-        asked = [entry["uuid"] for entry in cond or ()]
-        return next((name for name, one in known.items() if one is cond or [entry["uuid"] for entry in one] == asked), None)
+        asked = [entry.get("uuid") for entry in cond or ()]
+        return next((name for name, one in known.items() if one is cond or [entry.get("uuid") for entry in one] == asked), None)
 
     def _target_options(self, model_options: dict, x: Tensor) -> dict:
         """The options of the target's call. The first of a run shows what other nodes make of the latent and its tokens, even if no

@@ -69,7 +69,7 @@ def test_perturbed_attention_guidance_acts_beside_an_edit_that_computes_attentio
     scale, cfg = 3.0, 4.0
     both = in_both_orders(hiding, lambda model: PerturbedAttentionGuidance.execute(model, scale)[0])[order](sd1)
     sigmas = schedule(sd1, 5)[:2]
-    x = noise(0) * torch.sqrt(1 + sigmas[0] ** 2)
+    x = noise(0) * sigmas[0]
 
     def perturbed(site, query, key, value):
         return value if site.block == "middle" else masked_maps(site, query, key, value)
