@@ -8,7 +8,7 @@ from ..composition.placement import Place, place_reference, require_size
 from ..host.edits.composition import composed_start
 from ..host.errors import GraftError
 from ..host.samplers.sampling import NoFreshNoise
-from .types import TrajectoryType, batched, skip_input, soft_edged
+from .types import Node, TrajectoryType, batched, skip_input, soft_edged
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}
 """Names of the fits in the UI."""
@@ -78,7 +78,7 @@ def _rotation_input() -> io.Float.Input:
     )
 
 
-class PlaceReference(io.ComfyNode):
+class PlaceReference(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -143,7 +143,7 @@ def _places(image, place: dict, rotation: float) -> list[Place]:
     raise GraftError(f"place: {place['place']!r} is not one of mask, numbers")
 
 
-class PasteObject(io.ComfyNode):
+class PasteObject(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -182,7 +182,7 @@ class PasteObject(io.ComfyNode):
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(pasted, cls=cls))
 
 
-class ComposeNoise(io.ComfyNode):
+class ComposeNoise(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

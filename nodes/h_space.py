@@ -13,7 +13,7 @@ from ..host.samplers.sampling import record
 from ..hspace.schedules import COURSES
 from ..hspace.slerp import MIXINGS
 from .inversion import RecordTrajectory
-from .types import TrajectoryType, batched
+from .types import Node, TrajectoryType, batched
 
 CATEGORY = "Graft/h-space"
 
@@ -28,7 +28,7 @@ PROCESSES = {
 """The Asymmetric Sampler's presets, of the same names."""
 
 
-class MixHSpaceNode(io.ComfyNode):
+class MixHSpaceNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         gamma = io.Float.Input(
@@ -119,7 +119,7 @@ class RecordContent(RecordTrajectory):
         return io.NodeOutput(trajectory, latent)
 
 
-class AsymmetricSamplerNode(io.ComfyNode):
+class AsymmetricSamplerNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         custom = [
@@ -200,7 +200,7 @@ class AsymmetricSamplerNode(io.ComfyNode):
         return io.NodeOutput(AsymmetricSampler(intervals, process["omega"], process["regularise"]))
 
 
-class LoadPixelDiffusion(io.ComfyNode):
+class LoadPixelDiffusion(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

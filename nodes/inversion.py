@@ -9,12 +9,12 @@ from ..host.engine.requirements import require_channels
 from ..host.inspection.captions import stages_captioned
 from ..host.samplers import sampling
 from ..inversion.trajectory import Trajectory
-from .types import SOLVERS, TrajectoryType, skip_input
+from .types import SOLVERS, Node, TrajectoryType, skip_input
 
 CATEGORY = "Graft/inversion"
 
 
-class InvertImage(io.ComfyNode):
+class InvertImage(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -60,7 +60,7 @@ class InvertImage(io.ComfyNode):
         return io.NodeOutput(trajectory, {"samples": latent})
 
 
-class Reconstruct(io.ComfyNode):
+class Reconstruct(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -95,7 +95,7 @@ class Reconstruct(io.ComfyNode):
         return io.NodeOutput(image, {"samples": latent}, values.mean().item(), ui=ui.PreviewText(report))
 
 
-class RecordTrajectory(io.ComfyNode):
+class RecordTrajectory(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -126,7 +126,7 @@ class RecordTrajectory(io.ComfyNode):
         return io.NodeOutput(trajectory, latent)
 
 
-class StartFromTrajectory(io.ComfyNode):
+class StartFromTrajectory(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -156,7 +156,7 @@ class StartFromTrajectory(io.ComfyNode):
         return io.NodeOutput(noise, trajectory.sigmas[first:], {"samples": latent})
 
 
-class SaveTrajectory(io.ComfyNode):
+class SaveTrajectory(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -183,7 +183,7 @@ class SaveTrajectory(io.ComfyNode):
         return io.NodeOutput(trajectory, ui=ui.PreviewText(name))
 
 
-class LoadTrajectory(io.ComfyNode):
+class LoadTrajectory(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -214,7 +214,7 @@ class LoadTrajectory(io.ComfyNode):
         return io.NodeOutput(trajectory_files.load(model, file))
 
 
-class ShowTrajectory(io.ComfyNode):
+class ShowTrajectory(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

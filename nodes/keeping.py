@@ -8,7 +8,7 @@ from ..composition.frames import Frame, resized, resized_mask
 from ..composition.keeping import grown, kept_outside, matched_at_seam
 from ..composition.outlines import outlined
 from ..host.errors import GraftError
-from .types import batched, faded_outwards
+from .types import Node, batched, faded_outwards
 
 FrameType = io.Custom("GRAFT_FRAME")
 
@@ -19,7 +19,7 @@ SAME_PROPORTIONS = 1.1
 OUTLINE = (1.0, 0.55, 0.1)
 
 
-class FitPicture(io.ComfyNode):
+class FitPicture(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -69,7 +69,7 @@ class FitPicture(io.ComfyNode):
         return io.NodeOutput(fitted, fitted_mask, frame, ui=ui.PreviewImage(shown, cls=cls))
 
 
-class KeepOutsideMask(io.ComfyNode):
+class KeepOutsideMask(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -10,10 +10,10 @@ from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
 from ..host.families.layers import require_unet
-from .types import SOURCE_WORDS, TrajectoryType, batched, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
+from .types import SOURCE_WORDS, Node, TrajectoryType, batched, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
 
 
-class LocalBlendNode(io.ComfyNode):
+class LocalBlendNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -116,7 +116,7 @@ class LocalBlendNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
 
 
-class BackgroundPreservationNode(io.ComfyNode):
+class BackgroundPreservationNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -14,7 +14,7 @@ from ..host.inspection.unnaturalness import explained, shown, unnaturalness_map
 from ..host.samplers.latent_optimization import Editor, MaskedKeys, Optimization, SourceKeys, optimize
 from ..host.samplers.perceptual import PerceptualLoss
 from ..optimization.descent import Descent
-from .types import batched, mask_on_layers_inputs
+from .types import Node, batched, mask_on_layers_inputs
 
 PerceptualLossType = io.Custom("GRAFT_PERCEPTUAL_LOSS")
 
@@ -112,7 +112,7 @@ def _stages() -> list[io.DynamicCombo.Option]:
     return [io.DynamicCombo.Option(name, inputs) for name, inputs in stages.items()]
 
 
-class OptimizeLatent(io.ComfyNode):
+class OptimizeLatent(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -268,7 +268,7 @@ def _every() -> io.Int.Input:
     )
 
 
-class PerceptualLossNode(io.ComfyNode):
+class PerceptualLossNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         vae = io.Vae.Input(
@@ -302,7 +302,7 @@ class PerceptualLossNode(io.ComfyNode):
         return io.NodeOutput(PerceptualLoss(network["network"], network.get("vae"), network["every"]))
 
 
-class UnnaturalnessMap(io.ComfyNode):
+class UnnaturalnessMap(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

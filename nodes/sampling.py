@@ -4,10 +4,10 @@ from comfy_api.latest import io
 
 from ..host.samplers.sampling import GraftSampler
 from ..host.samplers.schedules import uniform_time_sigmas
-from .types import SOLVERS
+from .types import SOLVERS, Node
 
 
-class GraftSamplerNode(io.ComfyNode):
+class GraftSamplerNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -34,7 +34,7 @@ class GraftSamplerNode(io.ComfyNode):
         return io.NodeOutput(GraftSampler(SOLVERS[solver]))
 
 
-class UniformTimeScheduler(io.ComfyNode):
+class UniformTimeScheduler(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -14,6 +14,7 @@ from ..host.errors import GraftError
 from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_attention, require_unet
 from .types import (
     SOURCE_PROMPT,
+    Node,
     TrajectoryType,
     batched,
     chosen_layers,
@@ -26,7 +27,7 @@ from .types import (
 )
 
 
-class ReplaceSelfAttentionNode(io.ComfyNode):
+class ReplaceSelfAttentionNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -68,7 +69,7 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class ReplaceKeysAndValuesNode(io.ComfyNode):
+class ReplaceKeysAndValuesNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -110,7 +111,7 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class MaskKeysAndValuesNode(io.ComfyNode):
+class MaskKeysAndValuesNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -147,7 +148,7 @@ class MaskKeysAndValuesNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class ReferenceAttentionNode(io.ComfyNode):
+class ReferenceAttentionNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -237,7 +238,7 @@ COMPOSITE_MODES = {"intended": "intended", "light": "light", "released code": "r
 """Names of the modes in the UI."""
 
 
-class CompositeAttentionNode(io.ComfyNode):
+class CompositeAttentionNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

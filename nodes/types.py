@@ -10,6 +10,17 @@ from ..attention.masks import feathered, vanished
 from ..host.errors import GraftError
 from ..host.families.layer import Layers
 from ..host.families.layers import GRIDS, all_layers, layers_at, named_layers
+from ..host.naming import executing_node, named
+
+
+class Node(io.ComfyNode):
+    """A node of Graft's: what it refuses, it refuses under its own title."""
+
+    @classmethod
+    def EXECUTE_NORMALIZED(cls, *args, **kwargs) -> io.NodeOutput:
+        with named(executing_node()):
+            return super().EXECUTE_NORMALIZED(*args, **kwargs)
+
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
