@@ -11,6 +11,10 @@ from graph import EDITOR_ONLY
 # Nodes of the pack that read a file which the user has to bring.
 GRAFT_FILE_READERS = frozenset({"GraftLoadTrajectory", "GraftLoadPixelDiffusion"})
 
+VIEWERS = frozenset({"SaveImage", "PreviewImage"})
+RESULTS = ("result", "map")
+"""How the titles end of pictures that came out."""
+
 
 @dataclass(frozen=True)
 class Workflow:
@@ -20,11 +24,24 @@ class Workflow:
     graph: dict
 
     @property
+    def nodes(self) -> list[dict]:
+        """Its nodes, those inside subgraphs included."""
+        return [*self.graph["nodes"], *(node for subgraph in self._subgraphs for node in subgraph["nodes"])]
+
+    @property
     def node_types(self) -> frozenset[str]:
-        """Types of the nodes that the server must know, those inside subgraphs included."""
-        subgraphs = self.graph.get("definitions", {}).get("subgraphs", [])
-        nodes = [*self.graph["nodes"], *(node for subgraph in subgraphs for node in subgraph["nodes"])]
-        return frozenset(node["type"] for node in nodes) - EDITOR_ONLY - {subgraph["id"] for subgraph in subgraphs}
+        """Types of the nodes that the server must know."""
+        return frozenset(node["type"] for node in self.nodes) - EDITOR_ONLY - {subgraph["id"] for subgraph in self._subgraphs}
+
+    @property
+    def is_study(self) -> bool:
+        """Whether it compares many runs, or looks at one closely, instead of showing one result."""
+        titles = [str(node.get("title", "")) for node in self.graph["nodes"] if node["type"] in VIEWERS]
+        return not any(title.endswith(RESULTS) for title in titles)
+
+    @property
+    def _subgraphs(self) -> list[dict]:
+        return self.graph.get("definitions", {}).get("subgraphs", [])
 
     @property
     def description(self) -> str:
