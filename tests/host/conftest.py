@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import folder_paths
 import tiny_models
+import tiny_transformers
 import torch
 
 
@@ -54,3 +55,17 @@ def model(built, kind):
 def sd1(built):
     """A fresh clone of the tiny model in SD1.x's layout, for what does not depend on the layout."""
     return built("sd1").clone()
+
+
+@pytest.fixture(scope="session")
+def transformers_built():
+    """The tiny transformer of a family, made once."""
+    made = functools.cache(tiny_transformers.make_transformer)
+    yield made
+    made.cache_clear()
+
+
+@pytest.fixture
+def transformer(transformers_built):
+    """Gives a fresh clone of the tiny transformer of a family, by its name."""
+    return lambda name: transformers_built(name).clone()

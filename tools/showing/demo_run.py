@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +12,9 @@ from queue import SimpleQueue
 from threading import Lock
 
 import graph
-from hosting import host_folder
+from hosting import host_folder, pack
 from hosting.host_client import Progress, Prompt, PromptFailed, RunResult
-from hosting.host_server import PACK, HostServer
+from hosting.host_server import HostServer
 from hosting.progress_bar import ProgressBar
 
 from showing import demo_metrics
@@ -50,7 +49,7 @@ def run_all(
     def report(waiting: int) -> Report:
         known = tuple(one for one in reports if one is not None)
         return Report(
-            _graft_version(), host_folder.version(servers[0].comfyui), device, known, waiting, clock.seconds_left() if waiting else None
+            pack.version(), host_folder.version(servers[0].comfyui), device, known, waiting, clock.seconds_left() if waiting else None
         )
 
     def run(place: int) -> int:
@@ -186,7 +185,3 @@ def _texts(prompt: Prompt, result: RunResult) -> tuple[dict, dict[str, str]]:
 def _title(prompt: Prompt, node: str) -> str:
     entry = prompt.get(node, {})
     return entry.get("_meta", {}).get("title") or entry.get("class_type", node)
-
-
-def _graft_version() -> str:
-    return re.search(r'^version = "([^"]+)"', (PACK / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE).group(1)
