@@ -27,8 +27,8 @@ $refresh<title>Graft: what it does</title>
   p { margin: 0.3rem 0 } nav a { display: inline-block; margin-right: 1rem } .about, figcaption, footer { color: #555; font-size: 0.85rem }
   .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 0.8rem; align-items: start }
   article { background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 0.6rem }
-  .pictures { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: flex-start; margin-top: 0.4rem }
-  figure { margin: 0; width: 6.5rem } figcaption { line-height: 1.2 } .compare { width: 9.5rem } .wide { width: 100% }
+  .pictures { display: flex; flex-wrap: wrap; gap: 0.4rem; align-items: flex-start; margin-top: 0.4rem }
+  figure { margin: 0; width: 5.5rem } figcaption { line-height: 1.2 } .compare { width: 9rem } .wide { width: 100% }
   img { display: block; width: 100%; image-rendering: pixelated; border-radius: 4px; background: #ddd } input[type=range] { width: 100%; margin: 0 }
   .compare { --cut: 50% } .compare div { position: relative; overflow: hidden }
   .compare .after { position: absolute; inset: 0; clip-path: inset(0 0 0 var(--cut)) }
@@ -47,7 +47,7 @@ $skipped<footer>$summary</footer>
 BEFORE = ("input", "pasted", "naive paste")
 """How the titles end of pictures that the result is compared with."""
 
-WIDER_THAN_HIGH = ("grid", "gamma", "omega", "looked at", "by steps", "point", "plain")
+WIDE = ("grid", "gamma", "omega", "point", "plain")
 """How the titles end of pictures that consist of many, and need the room of a whole card."""
 
 PLAIN = {"ground truth": "how it would truly look", "naive paste": "just pasted"}
@@ -118,9 +118,9 @@ def _caption(title: str) -> str:
 
 
 def _figure(picture: Picture) -> str:
-    kind = ' class="wide"' if picture.title.endswith(WIDER_THAN_HIGH) else ""
-    caption = html.escape(_caption(picture.title))
-    return f'<figure{kind}><img src="{html.escape(picture.file)}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+    kind = ' class="wide"' if picture.title.endswith(WIDE) else ""
+    caption, file = html.escape(_caption(picture.title)), html.escape(picture.file)
+    return f'<figure{kind}><a href="{file}"><img src="{file}" alt="{caption}"></a><figcaption>{caption}</figcaption></figure>'
 
 
 def _comparison(before: Picture, after: Picture) -> str:
