@@ -32,7 +32,9 @@ def arguments(command_line=None):
     commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | batch | test | evaluate")
     demo = commands.add_parser("demo", parents=[common, running], help="run the workflows, write pictures and a report")
     demo.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: output/demo)")
-    demo.add_argument("--all", action="store_true", help="run the studies, too: sweeps, grids, inversions")
+    demo.add_argument(
+        "--all", action="store_true", help="run those that show the methods in depth, too: sweeps, grids, inversions and more"
+    )
     commands.add_parser("serve", parents=[common, running], help="start ComfyUI with Graft and print its address")
     batch = "WORKFLOW --manifest FILE --output FOLDER; batch --help lists what else there is"
     commands.add_parser("batch", parents=[common, running], add_help=False, help=batch)

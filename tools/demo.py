@@ -25,7 +25,9 @@ def main() -> int:
     parser.add_argument("--port", type=int)
     parser.add_argument("--output", type=Path, default=PACK / "output" / "demo")
     parser.add_argument("--workflows", type=Path, default=PACK / "workflows", help="folder of the workflows")
-    parser.add_argument("--all", action="store_true", help="run the studies, too: sweeps, grids, inversions")
+    parser.add_argument(
+        "--all", action="store_true", help="run those that show the methods in depth, too: sweeps, grids, inversions and more"
+    )
     options = parser.parse_args()
     workflows = shipped_workflows(options.workflows)
     if not workflows:
@@ -43,7 +45,7 @@ def main() -> int:
 
     print("Starting the server ...", flush=True)
     with running_servers(options.comfyui, options.device, options.port) as servers:
-        report = run_all(servers, workflows, options.output, studies=options.all, show=show)
+        report = run_all(servers, workflows, options.output, everything=options.all, show=show)
     failed = [workflow.name for workflow in report.workflows if workflow.status == "failed"]
     print(f"\nPictures and numbers: {page}")
     if failed:

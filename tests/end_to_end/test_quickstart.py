@@ -366,17 +366,18 @@ class TestDemo:
         assert ["http-equiv" in page for *_, page in seen] == [True, True, False]
         assert [name in seen[2][2] for name in names] == [True] * 3 and seen[2][2].index("First") < seen[2][2].index("Third")
 
-    def test_a_study_runs_where_it_is_asked_for(self, server, tmp_path):
-        study = Graph("Sweep")
-        study.add("PreviewImage", title="2 gamma", images=study.add("EmptyImage", width=32, height=32)[0])
-        reports = [run_all([server], [to_file(study, server)], tmp_path, studies=studies).workflows[0] for studies in (False, True)]
+    def test_what_no_list_offers_runs_where_it_is_asked_for(self, server, inverted, tmp_path):
+        more = Workflow("More", inverted.graph, listed=False)
+        reports = [run_all([server], [more], tmp_path, everything=everything).workflows[0] for everything in (False, True)]
         assert [report.status for report in reports] == ["skipped", "passed"]
-        assert reports[0].reason == "a study; demo --all runs it"
+        assert reports[0].reason == "demo --all runs it"
 
-    def test_every_workflow_of_the_miniature_that_is_no_study_stands_under_its_task_and_every_task_has_one(self):
-        shipped = shipped_workflows(PACK / "workflows")
-        shown = [workflow for workflow in shipped if workflow.name.endswith("(miniature)") and not workflow.is_study]
-        assert {task_of(workflow) for workflow in shown} == {task.title for task in TASKS}
+    def test_every_workflow_that_is_run_by_default_stands_under_its_task_and_every_task_has_one(self):
+        shipped = [workflow for workflow in shipped_workflows(PACK / "workflows") if workflow.name.endswith("(miniature)")]
+        by_default = {task_of(workflow) for workflow in shipped if workflow.listed}
+        titles = {task.title for task in TASKS}
+        assert by_default <= titles and len(by_default) > len(titles) / 2
+        assert titles <= {task_of(workflow) for workflow in shipped}
 
     def test_a_workflow_that_needs_a_checkpoint_or_a_picture_is_skipped(self, server, tmp_path):
         for kind in ("CheckpointLoaderSimple", "LoadImage"):

@@ -6,7 +6,6 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from showing.demo_workflows import RESULTS
 from showing.tasks import OTHER, TASKS
 
 if TYPE_CHECKING:
@@ -44,8 +43,8 @@ $skipped<footer>$summary</footer>
 </html>
 """
 
-BEFORE = ("input", "pasted", "naive paste")
-"""How the titles end of pictures that the result is compared with."""
+BEFORE, AFTER = ("input", "pasted", "naive paste"), ("result", "map")
+"""How the titles end of pictures that are compared with each other."""
 
 WIDE = ("grid", "gamma", "omega", "point", "plain")
 """How the titles end of pictures that consist of many, and need the room of a whole card."""
@@ -94,7 +93,7 @@ def _section(title: str, workflows: Sequence[WorkflowReport]) -> str:
 def _card(workflow: WorkflowReport) -> str:
     about = f'<p class="about">{html.escape(workflow.description)}</p>' if workflow.description else ""
     failure = f'<p class="failed">{html.escape(workflow.reason)}</p>' if workflow.status == "failed" else ""
-    before, after = (next((one for one in workflow.pictures if one.title.endswith(words)), None) for words in (BEFORE, RESULTS))
+    before, after = (next((one for one in workflow.pictures if one.title.endswith(words)), None) for words in (BEFORE, AFTER))
     compared = (before, after) if before and after else ()
     pictures = "".join(_figure(one) for one in workflow.pictures if one not in compared)
     slider = _comparison(*compared) if compared else ""

@@ -30,17 +30,17 @@ def run_all(
     workflows: Sequence[Workflow],
     output: Path,
     *,
-    studies: bool = True,
+    everything: bool = True,
     show: Callable[[Report], None] = lambda report: None,
 ) -> Report:
     """Run the workflows and save their pictures below `output`; a failing one does not stop the next.
 
-    Those that need files of the user's are not run, and `studies` only where that is asked for. `show` gets the report whenever a
+    Those that need files of the user's are not run, and those that no list offers only with `everything`. `show` gets the report whenever a
     workflow has ended.
     """
     object_info = servers[0].client.object_info()
     device = servers[0].client.get_json("/system_stats")["devices"][0]["name"]
-    reports: list[WorkflowReport | None] = [_not_run(workflow, object_info, studies) for workflow in workflows]
+    reports: list[WorkflowReport | None] = [_not_run(workflow, object_info, everything) for workflow in workflows]
     due = [place for place, report in enumerate(reports) if report is None]
     clock, free = Clock(len(due)), SimpleQueue()
     for server in servers:
@@ -105,7 +105,7 @@ class Clock:
         return (time.monotonic() - self._begun) * (1 - done) / done if done else None
 
 
-def _not_run(workflow: Workflow, object_info: dict[str, dict], studies: bool) -> WorkflowReport | None:
+def _not_run(workflow: Workflow, object_info: dict[str, dict], everything: bool) -> WorkflowReport | None:
     """The report of a workflow that there is no use in running; None for others."""
     unknown = unknown_types(workflow, object_info)
     if unknown:
@@ -113,8 +113,8 @@ def _not_run(workflow: Workflow, object_info: dict[str, dict], studies: bool) ->
     needed = files_needed(workflow, object_info)
     if needed:
         return WorkflowReport(workflow.name, "skipped", reason=f"needs files of yours ({', '.join(needed)})")
-    if workflow.is_study and not studies:
-        return WorkflowReport(workflow.name, "skipped", reason="a study; demo --all runs it")
+    if not (workflow.listed or everything):
+        return WorkflowReport(workflow.name, "skipped", reason="demo --all runs it")
     return None
 
 

@@ -8,20 +8,19 @@ from pathlib import Path
 
 from graph import EDITOR_ONLY
 
+EXAMPLES = frozenset(path.name for path in (Path(__file__).resolve().parents[2] / "pictures").glob("*.png"))
+"""The pictures that the pack puts where Load Image finds them."""
 # Nodes of the pack that read a file which the user has to bring.
 GRAFT_FILE_READERS = frozenset({"GraftLoadTrajectory", "GraftLoadPixelDiffusion"})
-
-VIEWERS = frozenset({"SaveImage", "PreviewImage"})
-RESULTS = ("result", "map")
-"""How the titles end of pictures that came out."""
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A workflow as the editor saves it."""
+    """A workflow as the editor saves it; `listed` in the template browser, or one of those for whoever wants to see more."""
 
     name: str
     graph: dict
+    listed: bool = True
 
     @property
     def nodes(self) -> list[dict]:
@@ -34,14 +33,13 @@ class Workflow:
         return frozenset(node["type"] for node in self.nodes) - EDITOR_ONLY - {subgraph["id"] for subgraph in self._subgraphs}
 
     @property
-    def is_study(self) -> bool:
-        """Whether it compares many runs, or looks at one closely, instead of showing one result."""
-        titles = [str(node.get("title", "")) for node in self.graph["nodes"] if node["type"] in VIEWERS]
-        return not any(title.endswith(RESULTS) for title in titles)
-
-    @property
     def _subgraphs(self) -> list[dict]:
         return self.graph.get("definitions", {}).get("subgraphs", [])
+
+    @property
+    def pictures(self) -> frozenset[str]:
+        """Names of the pictures that it loads."""
+        return frozenset(node["widgets_values"][0] for node in self.nodes if node["type"] == "LoadImage")
 
     @property
     def description(self) -> str:
@@ -52,13 +50,15 @@ class Workflow:
 
 
 def shipped_workflows(folder: Path) -> list[Workflow]:
-    """All workflows of a folder, by name."""
-    return [Workflow(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+    """All workflows of a folder, which are listed, and of those within it."""
+    files = sorted(folder.rglob("*.json"))
+    return [Workflow(path.stem, json.loads(path.read_text(encoding="utf-8")), path.parent == folder) for path in files]
 
 
 def files_needed(workflow: Workflow, object_info: dict[str, dict]) -> list[str]:
     """Node types of the workflow that read a checkpoint, picture or other file of the user's; empty if the embedded model is enough."""
-    return sorted(kind for kind in workflow.node_types if kind in GRAFT_FILE_READERS or _reads_a_file(object_info.get(kind, {})))
+    readers = {kind for kind in workflow.node_types if kind in GRAFT_FILE_READERS or _reads_a_file(object_info.get(kind, {}))}
+    return sorted(readers - {"LoadImage"} if workflow.pictures <= EXAMPLES else readers)
 
 
 def unknown_types(workflow: Workflow, object_info: dict[str, dict]) -> list[str]:
