@@ -11,11 +11,13 @@ import socket
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from graph import Graph, to_workflow
 from hosting import cache_folder, host_environment, host_folder, host_source, host_tooling
+from hosting.host_client import HostClient
 from hosting.host_server import ServerOptions, running_server
 from hosting.quickstart_error import QuickstartError
 from PIL import Image
@@ -347,7 +349,8 @@ class TestDemo:
             page.close()
 
     def test_the_page_fills_as_workflows_end_and_says_what_is_left(self, server, inverted, tmp_path):
-        """Of two servers; the same one twice does for a test."""
+        """Of two servers; the same one under two clients does for a test."""
+        other = replace(server, client=HostClient(server.address))
         seen = []
 
         def show(report: Report) -> None:
@@ -355,7 +358,7 @@ class TestDemo:
             seen.append((report.waiting, report.seconds_left, (tmp_path / "index.html").read_text(encoding="utf-8")))
 
         names = ["First", "Second", "Third"]
-        run_all([server, server], [Workflow(name, inverted.graph) for name in names], tmp_path, show=show)
+        run_all([server, other], [Workflow(name, inverted.graph) for name in names], tmp_path, show=show)
         assert [waiting for waiting, *_ in seen] == [2, 1, 0]
         assert all(left is not None and left >= 0 for _, left, _ in seen[:2]) and seen[2][1] is None
         assert ["2 more to come, about" in seen[0][2], "1 more to come, about" in seen[1][2], "more to come" in seen[2][2]] == [
