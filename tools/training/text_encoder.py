@@ -34,30 +34,37 @@ class Tokens:
     """Prompts as CLIP token rows, and their words numbered densely: only words of the world get an embedding."""
 
     def __init__(self) -> None:
-        self.tokenizer, self.rows = tokenizer(), {}
-        self.known = torch.tensor(sorted({token for text in _vocabulary() for token in self._tokens(text)}))
+        self.tokenizer, self.words = tokenizer(), {}
+        frame = {self.tokenizer.start_token, self.tokenizer.end_token}
+        self.known = torch.tensor(
+            sorted(frame | {token for text in _vocabulary() for word in text.split() for token in self._of_word(word)})
+        )
         self.position = {int(token): index for index, token in enumerate(self.known)}
-        self.end = self.position[self.tokenizer.end_token]
+        self.start, self.end = self.position[self.tokenizer.start_token], self.position[self.tokenizer.end_token]
 
-    def _tokens(self, text: str) -> list[int]:
-        (chunk,) = self.tokenizer.tokenize_with_weights(text)
-        return [int(token) for token, _ in chunk]
+    def _of_word(self, word: str) -> list[int]:
+        """CLIP's tokens never reach over a space, so a word has the same ones in every prompt."""
+        if word not in self.words:
+            (chunk,) = self.tokenizer.tokenize_with_weights(word)
+            self.words[word] = [int(token) for token, _ in chunk if token not in (self.tokenizer.start_token, self.tokenizer.end_token)]
+        return self.words[word]
 
     def __call__(self, prompts: list[str]) -> Tensor:
         """(B, tokens) positions in `known`."""
-        for prompt in prompts:
-            if prompt not in self.rows:
-                self.rows[prompt] = torch.tensor([self.position[token] for token in self._tokens(prompt)])
-        return torch.stack([self.rows[prompt] for prompt in prompts])
+        rows = torch.full((len(prompts), self.tokenizer.max_length), self.end)
+        for row, prompt in zip(rows, prompts, strict=True):
+            said = [self.start, *(self.position[token] for word in prompt.split() for token in self._of_word(word))]
+            row[: len(said)] = torch.tensor(said)
+        return rows
 
     def ends(self, prompt: str) -> list[int]:
         """How many characters of the prompt, spaces not counted, were read after each token."""
-        read, ends = 0, []
-        for token in self._tokens(prompt):
-            word = self.tokenizer.inv_vocab[token]
-            read += 0 if word.startswith("<|") else len(word.removesuffix("</w>"))
-            ends.append(read)
-        return ends
+        lengths = [0, *(len(self._letters(token)) for word in prompt.split() for token in self._of_word(word))]
+        read = np.cumsum(lengths).tolist()
+        return read + read[-1:] * (self.tokenizer.max_length - len(read))
+
+    def _letters(self, token: int) -> str:
+        return self.tokenizer.inv_vocab[token].removesuffix("</w>")
 
 
 def _vocabulary() -> Iterator[str]:
@@ -116,7 +123,7 @@ def encode_prompts(tokens: Tokens, encoder: TextEncoder, prompts: list[str], mac
     return Encoded(states, states[torch.arange(len(rows)), (rows == tokens.end).int().argmax(dim=1)])
 
 
-def train(work: Path, machine: Machine, steps: int = 2500, size: int = 64, rate: float = 1.5e-3, shapes: Shapes = SHAPES) -> None:
+def train(work: Path, machine: Machine, steps: int = 2000, size: int = 64, rate: float = 1.5e-3, shapes: Shapes = SHAPES) -> None:
     """Cross entropy of every fact at every token, "not said" among the answers."""
     torch.manual_seed(2)
     tokens = Tokens()
