@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import GraftError
+
 Kind = Literal["start", "text", "end", "padding"]
 
 
-class WordError(ValueError):
+class WordError(GraftError):
     """A word that the prompt does not have, or a line about words that cannot be read."""
 
 

@@ -17,6 +17,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
 
+from ..errors import GraftError
+
 Fit = Literal["object", "whole picture"]
 """What gets the asked place: the reference's object, with a margin around it, or the whole reference with its background."""
 
@@ -30,7 +32,7 @@ MARGIN = 0.1
 """What is kept of the reference on each side of its object, as a part of the object's longer side."""
 
 
-class PlacementError(ValueError):
+class PlacementError(GraftError):
     """A reference that cannot be placed as asked. The message names the input."""
 
 

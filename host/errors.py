@@ -1,7 +1,5 @@
-"""The error that Graft raises at users; trajectories have one of their own, which is a `ValueError` too."""
+"""The error that Graft raises at users, for everything that imports ComfyUI."""
 
-from __future__ import annotations
+from ..errors import GraftError
 
-
-class GraftError(ValueError):
-    """Bad input, found before sampling starts. The message names the input, says what was seen and what to do."""
+__all__ = ["GraftError"]

@@ -13,13 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..errors import GraftError
+
 FORMAT = "graft.trajectory"
 VERSION = 1
 SAME_LEVEL = 1e-4
 """Noise levels closer than this, relative to the level, are one."""
 
 
-class TrajectoryError(ValueError):
+class TrajectoryError(GraftError):
     """A trajectory that cannot be used: of another model, another shape, or unreadable."""
 
 
@@ -40,13 +42,26 @@ class Trajectory:
     bottlenecks: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.latents.dim() != 5 or len(self.latents) != len(self.sigmas) or len(self.sigmas) < 2:
+        latents, sigmas, bottlenecks = self.latents, self.sigmas, self.bottlenecks
+        if latents.dim() != 5 or sigmas.dim() != 1 or len(latents) != len(sigmas) or len(sigmas) < 2:
             raise TrajectoryError(
                 f"a trajectory needs latents (levels, batch, channels, height, width) and as many noise levels, at least two; "
-                f"got latents {tuple(self.latents.shape)} and {len(self.sigmas)} levels"
+                f"got latents {tuple(latents.shape)} and noise levels {tuple(sigmas.shape)}"
             )
-        if not bool((self.sigmas.diff() < 0).all()):
-            raise TrajectoryError(f"a trajectory's noise levels must descend; got {self.sigmas.tolist()}")
+        if not latents.numel():
+            raise TrajectoryError(f"a trajectory needs at least one picture; got latents {tuple(latents.shape)}")
+        if not bool((sigmas.diff() < 0).all()):
+            raise TrajectoryError(f"a trajectory's noise levels must descend; got {_listed(sigmas)}")
+        if bottlenecks is not None and (bottlenecks.dim() != 5 or bottlenecks.shape[:2] != (self.steps, self.batch)):
+            raise TrajectoryError(
+                f"a trajectory's bottlenecks are (steps, batch, channels, height, width), here ({self.steps}, {self.batch}, ...); "
+                f"got {tuple(bottlenecks.shape)}"
+            )
+        for name, values in (("latents", latents), ("noise levels", sigmas), ("bottlenecks", bottlenecks)):
+            if values is not None and not (values.is_floating_point() and bool(values.isfinite().all())):
+                raise TrajectoryError(f"a trajectory's {name} must be finite numbers; among these ({values.dtype}) some are not")
+        if float(sigmas[-1]) < 0:
+            raise TrajectoryError(f"a trajectory's noise levels must not be negative; got {_listed(sigmas)}")
 
     @property
     def steps(self) -> int:
@@ -116,15 +131,15 @@ class Trajectory:
         return self.scaled_to_picture(index) * (1 + sigma**2) ** 0.5
 
     def save(self, path: Path) -> None:
-        """Writes a safetensors file; the file appears whole or not at all."""
+        """Writes a safetensors file. It appears whole or not at all, and never in the place of another: raises `FileExistsError`."""
         metadata = {"format": FORMAT, "version": VERSION, "solver": self.solver, "model": self.model, "conditioning": self.conditioning}
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        partial = path.with_name(f".{uuid.uuid4().hex}.partial")
         try:
             tensors = {"latents": self.latents, "sigmas": self.sigmas, "bottlenecks": self.bottlenecks}
             tensors = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
             save_file(tensors, partial, metadata={FORMAT: json.dumps(metadata)})
-            os.replace(partial, path)
+            _place(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -134,15 +149,12 @@ class Trajectory:
         or, where the fingerprint `model` is given, made with another model."""
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {}).get(FORMAT, "null"))
-                if not metadata:
-                    raise TrajectoryError(f"{path.name}: not a trajectory saved by Graft")
-                if int(metadata["version"]) > VERSION:
-                    raise TrajectoryError(f"{path.name}: written by a newer Graft (format {metadata['version']}); update the pack")
-                names = metadata["solver"], metadata["model"], metadata["conditioning"]
-                bottlenecks = file.get_tensor("bottlenecks") if "bottlenecks" in file.keys() else None  # noqa: SIM118
-                trajectory = Trajectory(file.get_tensor("latents"), file.get_tensor("sigmas"), *names, bottlenecks)
-        except (SafetensorError, OSError, json.JSONDecodeError, KeyError, TypeError) as problem:
+                names = _names((file.metadata() or {}).get(FORMAT, "null"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            trajectory = Trajectory(tensors["latents"], tensors["sigmas"], *names, tensors.get("bottlenecks"))
+        except TrajectoryError as problem:
+            raise TrajectoryError(f"{path.name}: {problem}") from problem
+        except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as problem:
             raise TrajectoryError(f"{path.name}: cannot be read as a trajectory ({problem}); save it again") from problem
         if model is not None and trajectory.model != model:
             raise TrajectoryError(
@@ -150,3 +162,35 @@ class Trajectory:
                 "connect the model it was made with, or invert the picture again"
             )
         return trajectory
+
+
+def _names(written: str) -> tuple[str, str, str]:
+    """Solver and fingerprints of a file, from what is `written` about it in JSON."""
+    metadata = json.loads(written)
+    if not metadata:
+        raise TrajectoryError("not a trajectory saved by Graft")
+    version = metadata.get("version") if isinstance(metadata, dict) else None
+    numbered = type(version) is int
+    if numbered and version > VERSION:
+        raise TrajectoryError(f"written by a newer Graft (format {version}); update the pack")
+    names = tuple(metadata[name] for name in ("solver", "model", "conditioning")) if numbered and version == VERSION else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("what is written about it is not what Graft writes")
+    return names
+
+
+def _listed(sigmas: Tensor) -> str:
+    """Noise levels for a message, not more of them than can be read."""
+    shown = [f"{sigma:.4g}" for sigma in sigmas[:8].tolist()]
+    return ", ".join(shown) + (f", ... {float(sigmas[-1]):.4g}" if len(sigmas) > len(shown) else "")
+
+
+def _place(partial: Path, path: Path) -> None:
+    """Gives a finished file its name, if no file has it: raises `FileExistsError`."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        raise
+    except OSError:  # FAT and some network drives have no hard links: the name is taken first
+        path.open("xb").close()
+        os.replace(partial, path)

@@ -282,7 +282,9 @@ def test_a_file_that_changed_is_read_again(sd1, folders):
     name = saved(inverted(sd1).result[0])
     before = inversion.LoadTrajectory.fingerprint_inputs(file=name)
     assert inversion.LoadTrajectory.fingerprint_inputs(file=name) == before
-    inverted(sd1, steps=5).result[0].save(folders / "output" / "trajectories" / name)
+    path = folders / "output" / "trajectories" / name
+    path.unlink()
+    inverted(sd1, steps=5).result[0].save(path)
     assert inversion.LoadTrajectory.fingerprint_inputs(file=name) != before
 
 

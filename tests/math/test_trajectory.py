@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 import torch
@@ -65,11 +66,36 @@ def test_stages_are_shown_in_the_range_of_pictures():
         (torch.zeros(3, 1, 4, 2, 2), torch.tensor([0.0, 1.0, 2.0])),
         (torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, 1.0, 1.0])),
         (torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, float("nan"), 0.0])),
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([float("inf"), 1.0, 0.0])),
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, 1.0, -1.0])),
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([2, 1, 0])),
+        (torch.zeros(3, 1, 4, 2, 2), torch.tensor([[2.0], [1.0], [0.0]])),
+        (torch.zeros(3, 0, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0])),
+        (torch.zeros(3, 1, 4, 2, 2, dtype=torch.int64), torch.tensor([2.0, 1.0, 0.0])),
+        (torch.full((3, 1, 4, 2, 2), float("nan")), torch.tensor([2.0, 1.0, 0.0])),
+        (torch.full((3, 1, 4, 2, 2), float("-inf")), torch.tensor([2.0, 1.0, 0.0])),
     ],
 )
 def test_what_is_no_trajectory_cannot_be_made(latents, sigmas):
-    with pytest.raises(TrajectoryError):
+    with pytest.raises(TrajectoryError, match=r"^a trajectory"):
         Trajectory(latents, sigmas, "ddim", "m", "c")
+
+
+@pytest.mark.parametrize(
+    "bottlenecks",
+    [
+        torch.zeros(3, 1, 8, 1, 1),
+        torch.zeros(2, 2, 8, 1, 1),
+        torch.zeros(2, 8, 1, 1),
+        torch.full((2, 1, 8, 1, 1), float("nan")),
+        torch.zeros(2, 1, 8, 1, 1, dtype=torch.int32),
+    ],
+)
+def test_bottlenecks_of_another_shape_or_that_are_no_numbers_are_refused(bottlenecks):
+    good = torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0]), "ddim", "m", "c"
+    assert Trajectory(*good, torch.zeros(2, 1, 8, 1, 1)).bottlenecks is not None
+    with pytest.raises(TrajectoryError, match=r"^a trajectory's bottlenecks"):
+        Trajectory(*good, bottlenecks)
 
 
 def test_a_saved_trajectory_comes_back_bit_for_bit(tmp_path):
@@ -82,17 +108,26 @@ def test_a_saved_trajectory_comes_back_bit_for_bit(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["cat.safetensors"]
 
 
-def test_saving_again_replaces_the_whole_file(tmp_path):
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_is_there_is_never_overwritten(tmp_path, monkeypatch, links):
+    if not links:  # as on FAT and some network drives
+        monkeypatch.setattr(os, "link", refused)
     path = tmp_path / "cat.safetensors"
     trajectory(batch=3).save(path)
-    trajectory(batch=1).save(path)
-    assert torch.equal(Trajectory.load(path).latents, trajectory(batch=1).latents)
-
-
-def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
-    path = tmp_path / "cat.safetensors"
-    trajectory().save(path)
     before = path.read_bytes()
+    with pytest.raises(FileExistsError):
+        trajectory(batch=1).save(path)
+    assert path.read_bytes() == before
+    assert torch.equal(Trajectory.load(path).latents, trajectory(batch=3).latents)
+    assert [file.name for file in tmp_path.iterdir()] == ["cat.safetensors"]
+
+
+def refused(*_):
+    raise PermissionError("no links here")
+
+
+def test_a_failed_save_leaves_no_file(tmp_path, monkeypatch):
+    path = tmp_path / "cat.safetensors"
 
     def full_disk(*_, **__):
         raise OSError("no space left on device")
@@ -100,8 +135,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr("graft.inversion.trajectory.save_file", full_disk)
     with pytest.raises(OSError, match="no space"):
         trajectory(batch=3).save(path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["cat.safetensors"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
@@ -138,4 +172,49 @@ def test_a_file_of_a_newer_version_asks_for_an_update(tmp_path):
     metadata = {"format": FORMAT, "version": 99, "solver": "ddim", "model": "m", "conditioning": "c"}
     save_file(tensors, path, metadata={FORMAT: json.dumps(metadata)})
     with pytest.raises(TrajectoryError, match="newer Graft"):
+        Trajectory.load(path)
+
+
+METADATA = {"format": FORMAT, "version": 1, "solver": "ddim", "model": "m", "conditioning": "c"}
+TENSORS = {"latents": torch.zeros(2, 1, 4, 2, 2), "sigmas": torch.tensor([1.0, 0.0])}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "null",
+        "[]",
+        "[1]",
+        "{",
+        "1e400",
+        '"graft"',
+        "[" * 100_000,
+        *(json.dumps({**METADATA, "version": version}) for version in (None, True, "1", "two", [1], {}, -1, 0, 1.5, float("inf"))),
+        *(json.dumps({key: value for key, value in METADATA.items() if key != missing}) for missing in METADATA if missing != "format"),
+        json.dumps({**METADATA, "model": 7}),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_whatever_else_is_written_in_a_file_is_refused_by_its_name(tmp_path, metadata):
+    path = tmp_path / "cat.safetensors"
+    save_file(TENSORS, path, metadata={FORMAT: metadata})
+    with pytest.raises(TrajectoryError, match=r"^cat\.safetensors: "):
+        Trajectory.load(path)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"latents": TENSORS["latents"]},
+        {**TENSORS, "latents": TENSORS["latents"] * float("nan")},
+        {**TENSORS, "sigmas": torch.tensor([0.0, 1.0])},
+        {**TENSORS, "bottlenecks": torch.zeros(3)},
+    ],
+)
+def test_a_file_whose_tensors_are_no_trajectory_is_refused_by_its_name(tmp_path, tensors):
+    path = tmp_path / "cat.safetensors"
+    save_file(TENSORS, path, metadata={FORMAT: json.dumps(METADATA)})
+    assert Trajectory.load(path).solver == "ddim"
+    save_file(tensors, path, metadata={FORMAT: json.dumps(METADATA)})
+    with pytest.raises(TrajectoryError, match=r"^cat\.safetensors: "):
         Trajectory.load(path)
