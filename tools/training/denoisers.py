@@ -29,6 +29,7 @@ from .text_encoder import Encoded, encode_prompts, load_text_encoder, plain_atte
 from .trainer import SAVED_EVERY, Machine, Trainer, averages_of, batch_indices, initialise, save_part, silence
 
 HIGHEST_WEIGHT = 20.0
+SAMPLES = 24
 UNPROMPTED = 0.1
 """The share of prompts that are left out, for classifier-free guidance."""
 
@@ -237,7 +238,7 @@ def linked_attention(pairs: int, text: int, _, query, key, value, heads, skip_re
 @torch.no_grad()
 def look(work: Path, denoiser: Denoiser, predict: Callable, vae: nn.Module, machine: Machine, step: int, size: tuple[int, ...]) -> None:
     """Writes <name>-<step>.png: pictures from prompts of scenes outside the training set, 20 steps, guidance 3."""
-    count, guidance = 24, 3.0
+    count, guidance = SAMPLES, 3.0
     rng = np.random.default_rng(EVALUATION_SEEDS.start)
     prompts = [prompt_of(sample_scene(rng)) for _ in range(count)]
 
