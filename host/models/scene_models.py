@@ -27,7 +27,9 @@ from ..errors import GraftError
 
 
 class SceneLatent(comfy.latent_formats.Flux):
-    """Flux's latent space, with this VAE's own preview."""
+    """Flux's shift and scale, with this VAE's channels and preview."""
+
+    latent_channels = scene_network.LATENT_CHANNELS
 
     def __init__(self, factors: list | None = None, bias: list | None = None) -> None:
         super().__init__()

@@ -155,7 +155,7 @@ def test_the_vae_keeps_its_pictures_when_its_latents_are_normalised(work, machin
     vae = scene_models.load_vae(work / "scene_model", TINY)
     latents = vae.encode(pictures)
     seen = scene_models.SceneLatent().process_in(latents)
-    assert latents.shape == (4, 16, SIDE // 8, SIDE // 8)
+    assert latents.shape == (4, scene_network.LATENT_CHANNELS, SIDE // 8, SIDE // 8)
     assert seen.mean().abs() < 0.2 and 0.7 < seen.std() < 1.3
     trained = build_vae(TINY)
     trained.load_state_dict(averages_of(work / "autoencoder.pt")[0])
@@ -186,7 +186,7 @@ def test_the_host_predicts_what_the_training_does(weights, work, machine, name):
     denoiser.network.load_state_dict(load_part(weights / f"{name}.safetensors")[0])
     prompts = ["a watercolour of a car in snow", "an empty street"]
     encoded = encode_prompts(*load_text_encoder(work, machine, TINY), prompts, machine)
-    latents, noise = torch.randn((2, 2, 16, 4, 4), generator=torch.Generator().manual_seed(1))
+    latents, noise = torch.randn((2, 2, scene_network.LATENT_CHANNELS, 4, 4), generator=torch.Generator().manual_seed(1))
     noised = denoiser.noised(latents, torch.full((2,), 0.4), noise)
     predicted = denoiser.predict(noised.shown, noised.level, encoded, lambda *a, **k: linked_attention(*a, **k))
 
@@ -207,12 +207,12 @@ def test_the_host_predicts_what_the_training_does(weights, work, machine, name):
 def test_the_host_samples_and_decodes(weights, name):
     model, clip, vae = DENOISERS[name](weights, TINY), scene_models.load_clip(weights, TINY), scene_models.load_vae(weights, TINY)
     positive, negative = ([[*_encoded(clip, prompt)]] for prompt in ("a watercolour of a car in snow", ""))
-    latent = torch.zeros(1, 16, 4, 4)
+    latent = torch.zeros(1, scene_network.LATENT_CHANNELS, 4, 4)
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(2))
     sampled = comfy.sample.sample(model, noise, 3, 3.0, "euler", "simple", positive, negative, latent, disable_pbar=True)
     assert sampled.isfinite().all() and sampled.std() > 0.1
     assert vae.decode(sampled).shape == (1, SIDE, SIDE, 3)
-    assert len(model.model.latent_format.latent_rgb_factors) == 16
+    assert len(model.model.latent_format.latent_rgb_factors) == scene_network.LATENT_CHANNELS
 
 
 def _encoded(clip, prompt: str) -> tuple:

@@ -19,6 +19,8 @@ from .trainer import SAVED_EVERY, Machine, Trainer, averages_of, batch_indices, 
 CROP = 64
 """Pixels of the pieces that most steps see; the last part of a training sees whole pictures."""
 WHOLE_FROM = 0.85
+NOISE = 0.04
+"""Deviation of the noise that latents are decoded with, so that edits of latents decode gracefully and what matters most is told loudest."""
 
 
 def build_vae(shapes: Shapes = SHAPES) -> nn.Module:
@@ -28,8 +30,7 @@ def build_vae(shapes: Shapes = SHAPES) -> nn.Module:
 
 
 def train(work: Path, machine: Machine, steps: int = 6000, size: int = 8, rate: float = 1.5e-3, shapes: Shapes = SHAPES) -> None:
-    """Squared error with a little L1; latents kept near unit deviation and decoded from slightly noisy copies, so that edits of latents
-    decode gracefully."""
+    """Squared error with a little L1; latents kept near unit deviation, and decoded from slightly noisy copies."""
     torch.manual_seed(1)
     model = machine.place(build_vae(shapes))
     part = work / "scene_model" / "autoencoder.safetensors"
@@ -45,7 +46,7 @@ def train(work: Path, machine: Machine, steps: int = 6000, size: int = 8, rate: 
         x = x if whole else _pieces(x, rng)
         mean, spread = model.quant_conv(model.encoder(x.to(machine.dtype))).chunk(2, dim=1)
         noise = torch.randn(mean.shape, generator=rng).to(machine.device)
-        decoded = model.decode((mean.float() + 0.03 * noise).to(machine.dtype)).float()
+        decoded = model.decode((mean.float() + NOISE * noise).to(machine.dtype)).float()
         drift = mean.float().square().mean() - 1
         loss = (
             (decoded - x).square().mean() * 10 + (decoded - x).abs().mean() + 1e-3 * drift.square() + 1e-4 * spread.float().square().mean()
@@ -85,30 +86,32 @@ def look(work: Path, model: nn.Module, machine: Machine, trainer: Trainer) -> No
 
 @torch.no_grad()
 def export(work: Path, machine: Machine, shapes: Shapes = SHAPES) -> None:
-    """Folds the latents' mean and deviation into the VAE's 1 x 1 convolutions, so that Flux's shift and scale leave mean 0 and
-    deviation 1, and finds the linear map to colours that fits best: ComfyUI's latent preview."""
+    """Folds the latents' means and their deviation into the VAE's 1 x 1 convolutions, so that Flux's shift and scale leave mean 0 and
+    deviation 1, and finds the linear map to colours that fits best: ComfyUI's latent preview. The deviation is that of all channels together:
+    channels that hold fine detail stay small, and noise takes them first."""
     model = machine.place(build_vae(shapes))
     averages, step = averages_of(work / "autoencoder.pt")
     model.load_state_dict(averages)
     model.float()
     pictures = torch.cat([torch.from_numpy(shard.pictures[:32].copy()) for shard in all_shards(work)[:32]])
     latents = encode(model, pictures, machine)
-    normalise(model, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)))
+    normalise(model, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)).square().mean().sqrt())
     seen = (encode(model, pictures[:256], machine) - LATENT_SHIFT) * LATENT_SCALE
     save_part(work / "scene_model" / "autoencoder.safetensors", model.state_dict() | preview_factors(seen, pictures[:256]), step)
 
 
 @torch.no_grad()
 def normalise(model: nn.Module, mean: Tensor, deviation: Tensor) -> None:
-    """Changes the encoder's posterior mean m to (m - mean) / deviation / LATENT_SCALE + LATENT_SHIFT, and decoding undoes that."""
+    """Changes the encoder's posterior mean m to (m - mean) / deviation / LATENT_SCALE + LATENT_SHIFT, and decoding undoes that. Means (C,) are
+    the channels' own, the deviation is one number."""
     count, gain = len(mean), 1 / (deviation * LATENT_SCALE)
     offset = LATENT_SHIFT - mean * gain
+    model.quant_conv.weight[:count] *= gain
     model.quant_conv.bias[:count] *= gain
     model.quant_conv.bias[:count] += offset
-    model.quant_conv.weight[:count] *= gain[:, None, None, None]
     weight = model.post_quant_conv.weight
     model.post_quant_conv.bias -= (weight[:, :, 0, 0] * (offset / gain)).sum(dim=1)
-    weight /= gain[None, :, None, None]
+    weight /= gain
 
 
 def preview_factors(seen: Tensor, pictures: Tensor) -> dict[str, Tensor]:
