@@ -2,12 +2,14 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.models import examples
 from . import (
     composition,
     cross_attention,
     h_space,
     inspection,
     inversion,
+    keeping,
     latents,
     miniature,
     optimization,
@@ -18,6 +20,9 @@ from . import (
 
 
 class GraftExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        examples.put_into_input_folder()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (
             prompts,
@@ -28,6 +33,7 @@ class GraftExtension(ComfyExtension):
             latents,
             h_space,
             composition,
+            keeping,
             optimization,
             inspection,
             miniature,

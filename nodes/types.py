@@ -8,11 +8,12 @@ from comfy_api.latest import io
 
 from ..attention.masks import feathered, vanished
 from ..host.errors import GraftError
-from ..host.families.layers import GRIDS, Layers, all_layers, layers_at, named_layers
+from ..host.families.layer import Layers
+from ..host.families.layers import GRIDS, all_layers, layers_at, named_layers
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
-SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m"}
+SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m", "Midpoint": "midpoint"}
 """Names of the solvers in the UI."""
 
 MAP_LEVELS = {"quarter (paper)": GRIDS["quarter"], "half": GRIDS["half"], "full": GRIDS["full"]}
@@ -126,3 +127,8 @@ def soft_edged(name: str, mask, radius: int):
             f"feather: a soft edge {2 * radius} pixels wide leaves nothing of the {name}, {width} x {height} pixels; make it narrower"
         )
     return soft
+
+
+def faded_outwards(mask, radius: int):
+    """A mask (B, H, W) that fades outwards over 2 `radius` pixels: 1 wherever it was, bit for bit 0 beyond."""
+    return mask if radius == 0 else 1 - feathered(1 - mask, radius)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from graph import Graph, Place
 
 from . import CONTROL_NET, SD15, Model, blueprints, free_prompt_editing, load_checkpoint, load_picture, models, specref, tf_icon
-from .easy import MINIATURE, MIXED_SCENES, load, place
+from .easy import MIXED_SCENES, load, place
+from .freecompose import REMOVAL
 from .notes import ReadMe, add_note, paint
 
 LORA = "your_lora.safetensors"
@@ -76,8 +77,7 @@ def _lora() -> Graph:
             "SD1.5, and an SD1.5 LoRA of yours; another SD1.x, SD2.x or SDXL checkpoint works with LoRAs made for it.",
             steps=(
                 "Choose your checkpoint and your LoRA.",
-                "Choose your picture and your reference, of like proportions: the reference is stretched to those of your picture. "
-                + paint("your reference", "over its object"),
+                "Choose your picture and your reference. " + paint("your reference", "over its object"),
                 "Write what your picture shows and what it should show, with the LoRA's trigger word if it has one; then the words that go, "
                 "and the words that come. Press **Run**.",
             ),
@@ -91,7 +91,7 @@ def _lora() -> Graph:
         plain = load_checkpoint(graph)
         lora = graph.add("LoraLoader", model=plain.unet, clip=plain.clip, lora_name=LORA, strength_model=0.8, strength_clip=0.8)
         model = Model(lora["MODEL"], lora["CLIP"], plain.vae)
-        picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint over the object")
+        picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint the object")
     with graph.group("2 Edit"):
         edited = place(
             graph,
@@ -130,7 +130,7 @@ def _attention_patch() -> Graph:
     with graph.group("1 Model and pictures"):
         plain = load_checkpoint(graph)
         patched = graph.add("PerturbedAttentionGuidance", model=plain.unet, scale=1.5)
-        picture, reference = load(graph, "Your picture: paint where the object goes"), load(graph, "Your reference: paint over the object")
+        picture, reference = load(graph, "Your picture: paint where it goes"), load(graph, "Your reference: paint the object")
     with graph.group("2 Place"):
         placed = place(
             graph,
@@ -150,7 +150,7 @@ def _crop_and_stitch() -> Graph:
     graph = Graph(
         "Remove Object in a crop",
         "Remove a small object from a large picture: a square around it is cut out, edited and put back.",
-        thumbnail_of=MINIATURE,
+        thumbnail_of=REMOVAL,
     )
     add_note(
         graph,
@@ -173,7 +173,7 @@ def _crop_and_stitch() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_checkpoint(graph)
-        loaded = load(graph, "Your picture: paint over the object and its shadow")
+        loaded = load(graph, "Your picture: paint the object")
         left, top, side = (
             graph.add("PrimitiveInt", title=title, value=value, at=Place(column=0))[0]
             for title, value in (("Left", 128), ("Top", 128), ("Side", 512))
@@ -187,10 +187,8 @@ def _crop_and_stitch() -> Graph:
     with graph.group("3 Remove"):
         removed = place(graph, blueprints.remove_object(), model, picture=crop[0], mask=mask[0])
     with graph.group("4 Stitch"):
-        resized = graph.add(
-            "ImageScale", image=removed["picture"], upscale_method="lanczos", width=side, height=side, crop="disabled", at=Place(column=0)
-        )
-        result = blueprints.put_back(graph, loaded["IMAGE"], resized[0], mask[0], 16, x=left, y=top)
+        stitched = {"destination": loaded["IMAGE"], "source": removed["picture"], "x": left, "y": top}
+        result = graph.add("ImageCompositeMasked", title="Put the crop back", **stitched)[0]
         graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/remove-object")
     return graph
 
