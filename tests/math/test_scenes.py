@@ -178,7 +178,7 @@ def test_the_same_scene_has_the_same_composition_at_every_size(seed, style):
     for one, other in ((small.objects, large.objects), (small.shadows, large.shadows)):
         averaged = other.reshape(1, 48, 3, 48, 3).mean((2, 4))
         assert np.abs(one - averaged).sum() < 0.25 * averaged.sum() + 4
-    assert np.abs(small.picture - large.picture.reshape(48, 3, 48, 3, 3).mean((1, 3))).mean() < 0.08
+    assert np.abs(small.picture - large.picture.reshape(48, 3, 48, 3, 3).mean((1, 3))).mean() < 0.15
 
 
 @given(seeds)
