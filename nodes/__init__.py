@@ -5,6 +5,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import (
     composition,
     cross_attention,
+    editing,
     h_space,
     inspection,
     inversion,
@@ -31,6 +32,7 @@ class GraftExtension(ComfyExtension):
             composition,
             keeping,
             optimization,
+            editing,
             inspection,
             miniature,
         )

@@ -18,6 +18,7 @@ COMMANDS = {
     "random_checkpoint": "benchmark",
     "schema_snapshot": "building",
     "screenshot": "pictures",
+    "things": "pictures",
     "train_miniature": "training",
 }
 """The folder of each command."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import comfy.model_base
 import comfy.model_management
@@ -20,16 +19,15 @@ from torch import Tensor
 
 from ...optimization.flow_edit import shifted, velocity_difference
 from ..edits.key_value_mask import require_covers_latent
+from ..engine.engine import Engine
 from ..engine.noise_levels import require_picture_latent
-from ..engine.plan import RUN_KEY, Stream, plan_of
+from ..engine.plan import RUN_KEY, plan_of
 from ..engine.requirements import mixing_of
 from ..engine.run import carry_out
+from ..engine.stream import Stream
 from ..errors import GraftError
 from ..families.guidance import is_told_guidance, told
-from .latent_optimization import NoisedSource, RunningSourceScore, SourceScore, covered
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
+from .latent_optimization import NoisedSource, RunningSourceScore, SourceScore, covered, kept_outside
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class FlowEditor(comfy.samplers.Sampler):
         self.source, self.settings = source, settings
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
-        run: Run = extra_args["model_options"]["transformer_options"][RUN_KEY]
+        engine: Engine = extra_args["model_options"]["transformer_options"][RUN_KEY]
         source, settings = self.source, self.settings
         clean = source.clean = source.clean.to(noise)
         weights = 1.0 if settings.mask is None else covered(settings.mask, clean)
@@ -93,13 +91,13 @@ class FlowEditor(comfy.samplers.Sampler):
             comfy.model_management.throw_exception_if_processing_interrupted()
             if step < last:
                 differences = [
-                    self._difference(run, denoise, latent, sigma, step, extra_args["model_options"]) for _ in range(settings.draws)
+                    self._difference(engine, denoise, latent, sigma, step, extra_args["model_options"]) for _ in range(settings.draws)
                 ]
                 latent = latent + weights * (sigma_next - sigma) * torch.stack(differences).mean(dim=0)
             else:
                 if step == last:
                     source.draw(step)
-                    run.drop_taps()
+                    engine.drop_taps()
                     latent = shifted(source.noised(latent, sigma), latent, clean, sigma, settings.shift)
                 velocity = (latent - denoise(latent, sigma)) / sigma
                 latent = torch.lerp(source.at(sigma_next), latent + (sigma_next - sigma) * velocity, torch.as_tensor(weights).to(latent))
@@ -107,14 +105,14 @@ class FlowEditor(comfy.samplers.Sampler):
                 callback(step, latent, latent, total)
         return latent
 
-    def _difference(self, run: Run, denoise, latent: Tensor, sigma: float, step: int, model_options: dict) -> Tensor:
+    def _difference(self, engine: Engine, denoise, latent: Tensor, sigma: float, step: int, model_options: dict) -> Tensor:
         """The direction of the edit under one new noise."""
         source, shift = self.source, self.settings.shift
         source.draw(step)
-        run.drop_taps()
+        engine.drop_taps()
         shown = shifted(source.noised(latent, sigma), latent, source.clean, sigma, shift), source.at(sigma)
         denoised = denoise(shown[0], sigma)
-        (score,) = (edit for edit in run.edits if isinstance(edit, RunningSourceScore))
+        (score,) = (edit for edit in engine.edits if isinstance(edit, RunningSourceScore))
         levels = latent.new_full((len(latent),), sigma)
         source_denoised = score.denoised(shown[1], levels, model_options)
         return velocity_difference(latent, source.clean, shown, (denoised, source_denoised), sigma, shift)
@@ -142,10 +140,7 @@ def edit_by_flow(model, positive: list, source_conditioning: list, negative: lis
     disable = not comfy.utils.PROGRESS_BAR_ENABLED
     sampler = FlowEditor(source, settings)
     edited = guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=seed)
-    if settings.mask is None:
-        return edited
-    # On its way to the sampler's space and back a latent may lose a bit.
-    return torch.where(covered(settings.mask, latent) > 0, edited.to(latent), latent)
+    return kept_outside(settings.mask, latent, edited)
 
 
 def _check(model, latent: Tensor, settings: FlowEdit) -> None:

@@ -24,9 +24,11 @@ from ...inversion.trajectory import Trajectory
 from ..engine.fingerprints import conditioning_fingerprint, model_fingerprint, require_made_with
 from ..engine.noise_levels import noise_parts
 from ..engine.pictures import for_vae
-from ..engine.plan import RUN_KEY, covers_area, require_unedited
+from ..engine.plan import RUN_KEY, require_unedited
 from ..engine.requirements import mixing_of, require_channels, require_descending
+from ..engine.stream import covers_area
 from ..errors import GraftError
+from ..families.attention import Hook
 
 RECORD_KEY = "graft_record"
 
@@ -51,19 +53,21 @@ class NoFreshNoise:
 class GraftSampler(comfy.samplers.KSAMPLER):
     """A SAMPLER that runs one of Graft's solvers from noise to picture and gives step operators their turn."""
 
+    serves: frozenset[Hook] = frozenset({"step"})
+
     def __init__(self, solver: Solver) -> None:
         super().__init__(self._run)
         self.solver = solver
 
     @torch.no_grad()  # as the host's own samplers
     def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
-        run = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
+        engine = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
 
         with _reporting(callback, sigmas, disable) as report:
 
             def after_step(x_next: Tensor, step: Step) -> Tensor:
                 report(step)
-                return x_next if run is None else run.after_step(x_next, step)
+                return x_next if engine is None else engine.after_step(x_next, step)
 
             return self.solve(model, x, sigmas, extra_args, after_step)
 

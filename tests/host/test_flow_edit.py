@@ -1,6 +1,7 @@
 """Flow Edit on the host's own flow models, against FlowEdit's loop written out with a call of the host per prediction."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import comfy.model_management
 import comfy.samplers
@@ -78,7 +79,7 @@ def written_out(model, name: str, settings: FlowEdit = SHORT, *, batch: int = 1)
     weights = torch.ones(1) if settings.mask is None else adaptive_avg_pool2d(settings.mask[:, None], x.shape[-2:])
     weights = weights[:, :, None] if settings.mask is not None and FAMILIES[name].frames else weights
     z, last = x.clone(), settings.edited - settings.plain
-    for step, (t, t_next) in enumerate(zip(levels, levels[1:], strict=False)):
+    for step, (t, t_next) in enumerate(pairwise(levels)):
         if step < last:
             total = torch.zeros_like(x)
             for _ in range(settings.draws):

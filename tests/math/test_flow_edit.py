@@ -1,5 +1,7 @@
 """FlowEdit's and Delta Velocity's directions against their equations, and the bridge between them, on flows in closed form."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from graft.optimization.dds import score_difference
@@ -61,7 +63,7 @@ def test_small_steps_carry_pictures_from_one_prompts_distribution_to_the_others(
     """Of two normal distributions of one spread that is a move by their difference, whatever the noise."""
     picture = SOURCE_MEAN + SPREAD * torch.randn(1, 1, 40, 40, generator=GENERATOR, dtype=torch.float64)
     z, levels = picture.clone(), torch.linspace(1, 0, 201, dtype=torch.float64).tolist()
-    for sigma, sigma_next in zip(levels, levels[1:], strict=False):
+    for sigma, sigma_next in pairwise(levels):
         e = torch.randn(picture.shape, generator=GENERATOR, dtype=torch.float64)
         x_t = (1 - sigma) * picture + sigma * e
         shown = shifted((1 - sigma) * z + sigma * e, z, picture, sigma, 1.0), x_t
