@@ -148,12 +148,12 @@ def _chosen(model, settings: dict) -> FlowEdit:
     raise GraftError(f"settings: {settings['settings']!r} is not one of {FOR_THIS_MODEL}, {FEW_STEPS}, {CUSTOM}")
 
 
-class EditByPromptNode(io.ComfyNode):
+class EditPictureNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="GraftEditbyPrompt",
-            display_name="Edit by Prompt",
+            node_id="GraftEditPicture",
+            display_name="Edit Picture",
             category="Graft/optimization",
             description="Changes what a picture shows by prompt, the way that suits the model: FlowEdit on flow models (Flux, Qwen-Image, Z-Image ...), "
             "Free-Prompt-Editing on SD1.x, SD2.x and SDXL, Delta Denoising Score on any other.",
@@ -192,4 +192,4 @@ class EditByPromptNode(io.ComfyNode):
         return io.NodeOutput(decode(vae, edited))
 
 
-NODES = [FlowEditNode, EditByPromptNode]
+NODES = [FlowEditNode, EditPictureNode]
