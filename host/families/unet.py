@@ -140,7 +140,8 @@ class UNetAttention(Attention):
         return self.plain[rows]
 
     def unedited(self, rows: slice) -> Tensor:
-        # What another node computes has to be shown all rows, and what an edit asked for is there for all.
+        # What another node computes has to be shown all rows, and what an edit asked for is there for all. Else they are computed in a
+        # batch of their own: plain but for rounding.
         if self.before is not None or "plain" in vars(self):
             return self.plain[rows]
         return self.attend(*(part[rows] for part in self.inputs))
