@@ -10,7 +10,7 @@ from ..host.engine.pictures import decode, encode
 from ..host.errors import GraftError
 from ..host.samplers.edit_by_prompt import edit_by_prompt
 from ..host.samplers.flow_edit import DISTILLED, FlowEdit, edit_by_flow, settings_for
-from .types import batched, soft_edged
+from .types import Node, batched, soft_edged
 
 FOR_THIS_MODEL, FEW_STEPS, CUSTOM = "for this model", "distilled to few steps", "custom"
 
@@ -95,7 +95,7 @@ def _settings() -> io.DynamicCombo.Input:
     )
 
 
-class FlowEditNode(io.ComfyNode):
+class FlowEditNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -148,7 +148,7 @@ def _chosen(model, settings: dict) -> FlowEdit:
     raise GraftError(f"settings: {settings['settings']!r} is not one of {FOR_THIS_MODEL}, {FEW_STEPS}, {CUSTOM}")
 
 
-class EditPictureNode(io.ComfyNode):
+class EditPictureNode(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
