@@ -7,7 +7,7 @@ from ..composition.outlines import outlined
 from ..composition.placement import Place, place_reference, require_size
 from ..host.edits.composition import composed_start
 from ..host.errors import GraftError
-from ..host.samplers.sampling import NO_NOISE
+from ..host.samplers.sampling import NoFreshNoise
 from .types import TrajectoryType, batched, skip_input, soft_edged
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}
@@ -242,7 +242,7 @@ class ComposeNoise(io.ComfyNode):
             raise GraftError("reference: cross-domain starts the object from the reference's noise; connect its trajectory")
         first = main.after(skip)
         latent = composed_start(model, main, reference, batched(object_mask), batched(region), noise_seed, first)
-        return io.NodeOutput(NO_NOISE, main.sigmas[first:], {"samples": latent})
+        return io.NodeOutput(NoFreshNoise(model, float(main.sigmas[first])), main.sigmas[first:], {"samples": latent})
 
 
 NODES = [PlaceReference, PasteObject, ComposeNoise]

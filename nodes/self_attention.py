@@ -6,11 +6,12 @@ from ..host.edits.composite_attention import CompositeAttention
 from ..host.edits.key_value_mask import MaskKeysAndValues
 from ..host.edits.reference_attention import ReferenceAttention
 from ..host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
-from ..host.engine.plan import Stream, plan_of
+from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
+from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
-from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_unet
+from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_attention, require_unet
 from .types import (
     SOURCE_PROMPT,
     TrajectoryType,
@@ -58,7 +59,7 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, source, source_conditioning, strength, start_percent, end_percent, layers=None) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen = chosen_layers(network, layers, coarse_layers)
         if strength == 0 or window.empty:
@@ -97,7 +98,7 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
     def execute(
         cls, model, source, source_conditioning, start_percent, end_percent, layers=None, source_mask=None, target_mask=None
     ) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen = chosen_layers(network, layers, fine_decoder_layers)
         if (source_mask is None) != (target_mask is None):
@@ -137,7 +138,7 @@ class MaskKeysAndValuesNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, mask, mask_threshold, interpolation, start_percent, end_percent, layers=None) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen, mask = chosen_layers(network, layers, fine_decoder_layers), batched(mask)
         if window.empty or not bool(mask.any()):
@@ -215,7 +216,7 @@ class ReferenceAttentionNode(io.ComfyNode):
         reference_mask=None,
         target_mask=None,
     ) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_unet(model, "Replace Keys and Values")
         edit = ReferenceAttention(
             stream=Stream(reference, reference_conditioning, "as inverted", "reference"),
             window=Window.of_percent(model, start_percent, end_percent),
@@ -281,7 +282,7 @@ class CompositeAttentionNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, main, reference, conditioning, object_mask, region, end_percent, mode) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_unet(model, "Replace Self-Attention, or edit by prompt with Optimize Latent,")
         if end_percent == 0:
             return io.NodeOutput(model)
         edit = CompositeAttention(

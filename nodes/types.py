@@ -8,11 +8,12 @@ from comfy_api.latest import io
 
 from ..attention.masks import feathered, vanished
 from ..host.errors import GraftError
-from ..host.families.layers import GRIDS, Layers, all_layers, layers_at, named_layers
+from ..host.families.layer import Layers
+from ..host.families.layers import GRIDS, all_layers, layers_at, named_layers
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
-SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m"}
+SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m", "Midpoint": "midpoint"}
 """Names of the solvers in the UI."""
 
 MAP_LEVELS = {"quarter (paper)": GRIDS["quarter"], "half": GRIDS["half"], "full": GRIDS["full"]}

@@ -7,12 +7,16 @@ from torch import Tensor
 
 
 def encode(vae, image: Tensor) -> Tensor:
-    """(B, H, W, 3 or 4) in [0, 1] -> latents (B, C, h, w) in the VAE's space; an alpha channel is dropped."""
-    return vae.encode(image[..., :3])
+    """(B, H, W, 3 or 4) in [0, 1] -> latents in the VAE's space, (B, C, h, w), or (B, C, 1, h, w) of a VAE for films, which would
+    take a batch of pictures for one film; an alpha channel is dropped."""
+    pictures = image[..., :3]
+    if getattr(vae, "latent_dim", 2) == 3:
+        return torch.cat([vae.encode(picture[None]) for picture in pictures])
+    return vae.encode(pictures)
 
 
 def decode(vae, latent: Tensor) -> Tensor:
-    """Latents (B, C, h, w) in the VAE's space -> (B, H, W, 3) in [0, 1]."""
+    """Latents (B, C, h, w) or (B, C, 1, h, w) in the VAE's space -> (B, H, W, 3) in [0, 1]."""
     image = vae.decode(latent)
     return image.reshape(-1, *image.shape[-3:]).clamp(0, 1)
 
