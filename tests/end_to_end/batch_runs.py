@@ -29,7 +29,7 @@ def miniature_edits(path: Path, count: int, steps: int, poison: int | None = Non
         for number in range(count)
     ]
     if poison is not None:
-        rows[poison]["Replace Self-Attention.layers"] = "no such layers"
+        rows[poison] |= {"Replace Self-Attention.layers": "custom", "Replace Self-Attention.layers.custom_layers": "no such layers"}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 

@@ -43,8 +43,8 @@ class Workflow:
 
     def _only_picture(self) -> list[Input]:
         """Of a workflow that reads one picture, the input for it: there a column `image` needs no other name."""
-        reading = list(dict.fromkeys(input for found in self.inputs.values() for input in found if input.file))
-        return reading if len(reading) == 1 else []
+        reading = {input.places: input for found in self.inputs.values() for input in found if input.file}
+        return list(reading.values()) if len(reading) == 1 else []
 
 
 def load(path: Path) -> Saved:
