@@ -16,6 +16,7 @@ COMMANDS = {
     "overhead": "benchmark",
     "processors": "checking",
     "random_checkpoint": "benchmark",
+    "scale": "batch",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "train_miniature": "training",

@@ -21,6 +21,7 @@ from .workflow import Workflow
 
 UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.|[. ]$|^\s')
 LONGEST = 150
+CANONICAL = json.JSONEncoder(sort_keys=True)
 RESERVED = frozenset({"results.jsonl", "index.html", "_batch", "con", "prn", "aux", "nul"})
 
 Picture = Path | dict
@@ -99,7 +100,7 @@ class Filling:
         for (node, name), value in brought.items():
             if name not in self.workflow.prompt[node]["inputs"]:
                 values.setdefault((node, name), value)
-        written = json.dumps(content, sort_keys=True).encode()
+        written = CANONICAL.encode(content).encode()
         return Filled(row.id, values, pictures, measured, notes, blake2b(written, digest_size=16).hexdigest(), source)
 
     def _input(self, column: str) -> Input | None:
