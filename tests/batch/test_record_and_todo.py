@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -39,7 +40,7 @@ class TestRecord:
         odd = 'say "yes\\no", ü'
         record.append(result(odd, status="failed"))
         with record.path.open("a", encoding="utf-8") as file:
-            file.write('{"row": "%s", "workflow": "%s", "id": "z", "status": "done"}\n' % (B, A))
+            file.write(json.dumps({"row": B, "workflow": A, "id": "z", "status": "done"}) + "\n")
         assert record.states() == {odd: state_of("failed", A, B), "z": state_of("done", A, B)}
 
     @pytest.mark.parametrize("kept", [0, 1, 40, 200_000])
