@@ -14,6 +14,9 @@ from batch.servers import Servers
 from hosting.host_server import HEADLESS_FLAGS, ServerOptions
 from hosting.quickstart_error import reporting
 
+SECONDS_TO_START = 900.0
+"""Many workers that start at once share a disk, and the machine's cores."""
+
 
 def main() -> int:
     options = _parser().parse_args()
@@ -67,7 +70,8 @@ def _backend(options: argparse.Namespace) -> ServingBackend:
     if options.servers:
         return Servers(options.servers.split(","), options.silence)
     models = (f"--models-directory={options.models.absolute()}",) if options.models else ()
-    server = ServerOptions(options.comfyui, device=options.device, port=options.port, flags=(*HEADLESS_FLAGS, *models))
+    flags = (*HEADLESS_FLAGS, *models)
+    server = ServerOptions(options.comfyui, device=options.device, port=options.port, flags=flags, seconds_to_start=SECONDS_TO_START)
     if options.ray:
         return RayCluster(options.ray, server, options.silence, options.workers, options.worker_cpus, options.worker_gpus)
     return Local(server, options.silence)
