@@ -2,9 +2,11 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.models import examples
 from . import (
     composition,
     cross_attention,
+    editing,
     h_space,
     inspection,
     inversion,
@@ -19,6 +21,9 @@ from . import (
 
 
 class GraftExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        examples.put_into_input_folder()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (
             prompts,
@@ -31,6 +36,7 @@ class GraftExtension(ComfyExtension):
             composition,
             keeping,
             optimization,
+            editing,
             inspection,
             miniature,
         )

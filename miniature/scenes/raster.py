@@ -7,7 +7,7 @@ from functools import cached_property
 from math import ceil, floor
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from .parts import Volume
 from .paths import Path, following
@@ -101,6 +101,15 @@ def blurred(cover: Cover, sigma: float, window: Window, shift: tuple[float, floa
     down, _ = _gaussians(window[0], rows.start + shift[1], rows.stop + shift[1], grid.shape[0], sigma)
     across, _ = _gaussians(window[1], columns.start + shift[0], columns.stop + shift[0], grid.shape[1], sigma)
     return down @ grid @ across.T
+
+
+def softened(cover: Cover, sigma: float) -> np.ndarray:
+    """The coverage smoothed by about a Gaussian of `sigma` pixels, over its own window: also where `blurred`'s grid is too coarse for
+    that."""
+    if cover.grid is cover.alpha:
+        return blurred(cover, max(sigma, 0.5), cover.window)
+    coverage = Image.fromarray((cover.alpha * 255).astype(np.uint8))
+    return np.asarray(coverage.filter(ImageFilter.GaussianBlur(sigma)), np.float32) / np.float32(255)
 
 
 def normals(cover: Cover, volume: Volume) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 from batch.record import NAME, read
 
 ROOT = Path(__file__).resolve().parents[2]
-EDIT = ROOT / "workflows" / "Free-Prompt-Editing (miniature).json"
+EDIT = ROOT / "workflows" / "more" / "Free-Prompt-Editing (miniature).json"
 COLOURS = ("red", "blue", "green", "purple", "orange")
 
 

@@ -46,7 +46,7 @@ def snowman(it: Individual) -> Drawing:
             part("hat band", box(-0.3, brim + 0.012, 0.3, brim + 0.05), "scarf", on="crown", line=0.4, ink=0),
             part("brim", ellipse(0, brim + 0.004, 1.22 * head, 0.028), "hat", gloss=0.2, lift=0.4, ink=1),
         ),
-        {"snow": (0.90, 0.94, 0.99), "twig": (0.36, 0.24, 0.15), "coal": BLACK, "scarf": scarf, "carrot": (0.96, 0.50, 0.10), "hat": hat, "black": BLACK, "white": WHITE},
+        {"snow": (0.94, 0.96, 0.99), "twig": (0.36, 0.24, 0.15), "coal": BLACK, "scarf": scarf, "carrot": (0.96, 0.50, 0.10), "hat": hat, "black": BLACK, "white": WHITE},
     )  # fmt: skip
 
 

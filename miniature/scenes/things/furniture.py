@@ -161,7 +161,7 @@ def lamp(it: Individual) -> Drawing:
         *stand,
         part("collar", box(-0.055, 0.385, 0.055, 0.42, 0.012), "brass", gloss=0.8, lift=0.2, ink=0.2),
         part("light", ellipse(0, low - 0.005, 0.92 * flare, 0.028), "light", volume=PLANE, glows=True, lift=0, line=0.7, ink=0),
-        part("shade", shade, MAIN_LIGHT, fade=MAIN, volume=Volume(0.85, 1.1), gloss=0.1, lift=0.3),
+        part("shade", shade, MAIN, volume=Volume(0.85, 1.1), gloss=0.1, lift=0.3),
         part("knob", ellipse(0, 0.977, 0.020, 0.020), "brass", gloss=0.8, lift=0, line=0.7, ink=0.3),
     ]
     if pattern == "hem":

@@ -10,7 +10,7 @@ from .features import leaning
 
 def guitar(it: Individual) -> Drawing:
     """Acoustic, upright, leaning a little."""
-    wide, waist, upper = it.between(0.21, 0.235), it.between(0.125, 0.145), it.between(0.155, 0.175)
+    wide, waist, upper = it.between(0.245, 0.275), it.between(0.15, 0.17), it.between(0.185, 0.205)
     lean, guard = it.between(-14, -6), it.chance(0.6)
     side = [(0.62 * wide, 0.035), (wide, 0.15), (0.88 * wide, 0.28), (waist, 0.36), (upper, 0.46), (0.72 * upper, 0.545)]
     body = smooth([(0, 0.015), *side, (0, 0.555), *[(-u, v) for u, v in reversed(side)]])
@@ -19,10 +19,8 @@ def guitar(it: Individual) -> Drawing:
     pegs = tuple(ellipse(s * 0.075, v, 0.022, 0.014) for s in (-1, 1) for v in (0.895, 0.93, 0.965))
     parts = [
         part("pegs", pegs, "steel", gloss=0.7, line=0.6, ink=0.9),
-        part("body", body, MAIN, volume=Volume(0.8, 0.45), gloss=0.9),
-        part(
-            "top", scaled(body, 0.92, 0.95, (0, 0.27)), MAIN_LIGHT, fade=MAIN, volume=Volume(0.25, 0.4), gloss=0.6, lift=0, line=0.4, ink=0
-        ),
+        part("body", body, MAIN_DARK, volume=Volume(0.8, 0.45), gloss=0.9),
+        part("top", scaled(body, 0.92, 0.95, (0, 0.27)), MAIN, volume=Volume(0.25, 0.4), gloss=0.6, lift=0, line=0.4, ink=0),
         part("rosette", ellipse(0, 0.385, 0.086, 0.086), "cream", on="top", line=0.5),
         part("hole", ellipse(0, 0.385, 0.070, 0.070), "black", volume=PLANE, lift=0, line=0, ink=1, gloss=0),
         part(
