@@ -207,7 +207,9 @@ def test_an_input_of_a_subgraph_is_named_as_it_is_seen_outside(object_info):
     saved = json.loads((WORKFLOWS / "2 Edit Picture by Prompt (change, restyle).json").read_text(encoding="utf-8"))
     flow = compiled(saved, object_info, {"p": "Edit Picture by Prompt.what_it_should_show"})
     (node, name), *_ = flow.find("p").places
-    assert ":" in node and flow.prompt[node]["inputs"][name] == "a red car"
+    (shown,) = (outside for outside in saved["nodes"] if outside.get("title") == "Edit Picture by Prompt")
+    text = next(value for value in shown["widgets_values"] if isinstance(value, str))
+    assert ":" in node and flow.prompt[node]["inputs"][name] == text
     with pytest.raises(ValueError, match="has no input"):
         flow.find("Edit Picture by Prompt.what_it_shows")
 
