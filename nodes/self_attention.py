@@ -11,10 +11,10 @@ from ..host.engine.run import carry_out
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
 from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_unet
+from .node import GraftNode
 from .types import (
     SOURCE_PROMPT,
     TrajectoryType,
-    batched,
     chosen_layers,
     layers_input,
     map_grid_input,
@@ -25,7 +25,7 @@ from .types import (
 )
 
 
-class ReplaceSelfAttentionNode(io.ComfyNode):
+class ReplaceSelfAttentionNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -67,7 +67,7 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class ReplaceKeysAndValuesNode(io.ComfyNode):
+class ReplaceKeysAndValuesNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -105,11 +105,11 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
             raise GraftError(f"{missing}: only the other mask is connected; connect the object's mask in both pictures, or none")
         if window.empty:
             return io.NodeOutput(model)
-        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, batched(source_mask), batched(target_mask))
+        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, source_mask, target_mask)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class MaskKeysAndValuesNode(io.ComfyNode):
+class MaskKeysAndValuesNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -139,14 +139,14 @@ class MaskKeysAndValuesNode(io.ComfyNode):
     def execute(cls, model, mask, mask_threshold, interpolation, start_percent, end_percent, layers=None) -> io.NodeOutput:
         network = require_unet(model)
         window = Window.of_percent(model, start_percent, end_percent)
-        chosen, mask = chosen_layers(network, layers, fine_decoder_layers), batched(mask)
-        if window.empty or not bool(mask.any()):
+        chosen = chosen_layers(network, layers, fine_decoder_layers)
+        if window.empty:
             return io.NodeOutput(model)
         edit = MaskKeysAndValues(mask, window, chosen, mask_threshold, interpolation)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class ReferenceAttentionNode(io.ComfyNode):
+class ReferenceAttentionNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -224,8 +224,8 @@ class ReferenceAttentionNode(io.ComfyNode):
             map_layers=map_layers(network, word_map_grid),
             threshold=threshold,
             interpolation=interpolation,
-            reference_mask=batched(reference_mask),
-            target_mask=batched(target_mask),
+            reference_mask=reference_mask,
+            target_mask=target_mask,
         )
         if edit.window.empty:
             return io.NodeOutput(model)
@@ -236,7 +236,7 @@ COMPOSITE_MODES = {"intended": "intended", "light": "light", "released code": "r
 """Names of the modes in the UI."""
 
 
-class CompositeAttentionNode(io.ComfyNode):
+class CompositeAttentionNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -287,8 +287,8 @@ class CompositeAttentionNode(io.ComfyNode):
         edit = CompositeAttention(
             main=Stream(main, conditioning, name="main", prompt_name="conditioning"),
             reference=Stream(reference, conditioning, name="reference", prompt_name="conditioning"),
-            object_mask=batched(object_mask),
-            region=batched(region),
+            object_mask=object_mask,
+            region=region,
             end=end_percent,
             layers=all_layers(network),
             mode=COMPOSITE_MODES[mode],

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ...attention.masks import Interpolation, resized
 from ...attention.self_attention import Attend, Plain, Region
+from ..engine.masks import Grid
 from ..engine.plan import Hook, Place, RunningEdit
 from ..engine.windows import Window
-from ..errors import GraftError
 from ..families.layers import Layers
 
 if TYPE_CHECKING:
@@ -36,9 +36,12 @@ class MaskKeysAndValues:
     interpolation: Interpolation = "area"
 
     def begin(self, run: Run) -> RunningEdit:
-        run.require_batch("mask", self.mask)
-        require_covers_latent("mask", self.mask, run.shape)
+        run.require_mask("mask", self.mask, self.layers, self.covered)
         return RunningMaskKeysAndValues(self, run)
+
+    def covered(self, mask: Tensor, grid: Grid) -> Tensor:
+        """(rows, *grid), bool: the tokens that are not to be seen."""
+        return resized(mask, grid, self.interpolation) > self.threshold
 
 
 class RunningMaskKeysAndValues(RunningEdit):
@@ -56,20 +59,8 @@ class RunningMaskKeysAndValues(RunningEdit):
         """All queries with the keys that are left."""
         asked = place.grid, len(query)
         if asked not in self._regions:
-            shown = resized(self.edit.mask.to(query.device), place.grid, self.edit.interpolation) <= self.edit.threshold
-            shown = shown.flatten(1).expand(len(query), -1)
+            shown = ~self.edit.covered(self.edit.mask.to(query.device), place.grid).flatten(1).expand(len(query), -1)
             if not shown.any(dim=1).all():
                 self.run.note("mask covers all of a layer's grid; with no key left to see, that layer keeps its own self-attention")
             self._regions[asked] = Region.of(torch.ones_like(shown), shown)
         return self._regions[asked]
-
-
-def require_covers_latent(name: str, mask: Tensor, shape: torch.Size) -> None:
-    """Raises `GraftError` unless a mask (rows, H, W), from the input so named, has the aspect of the pictures whose latents have
-    `shape` (B, C, h, w), to the cell that encoding may have cut off."""
-    (height, width), (cells_down, cells_across) = mask.shape[1:], shape[-2:]
-    if abs(width * cells_down / height - cells_across) > 1 and abs(height * cells_across / width - cells_down) > 1:
-        raise GraftError(
-            f"{name}: it is {width} x {height} pixels, the latent {cells_across} x {cells_down} cells, which is another aspect; "
-            "paint the mask on the picture itself, or scale it to the picture's size"
-        )

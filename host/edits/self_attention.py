@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...attention.masks import token_mask
 from ...attention.self_attention import Attend, Plain, Region, replace_keys_and_values, replace_queries_and_keys
+from ..engine.masks import Grid
 from ..engine.plan import Hook, Place, RunningEdit, RunningOnBothPrompts, Stream, Tap
 from ..engine.windows import Window
 from ..families.layers import Layer, Layers
@@ -71,9 +72,14 @@ class ReplaceKeysAndValues:
         return self.source_mask is not None and self.target_mask is not None
 
     def begin(self, run: Run) -> RunningEdit:
-        run.require_batch("source_mask", self.source_mask)
-        run.require_batch("target_mask", self.target_mask)
+        run.require_mask("source_mask", self.source_mask, self.layers, on_grid)
+        run.require_mask("target_mask", self.target_mask, self.layers, on_grid)
         return (RunningMaskedKeysAndValues if self.masked else RunningReplaceKeysAndValues)(self, run)
+
+
+def on_grid(mask: Tensor, grid: Grid) -> Tensor:
+    """(rows, *grid), bool: the object's tokens, as MasaCtrl's released code finds them."""
+    return token_mask(mask, grid, 0.5, "nearest")
 
 
 class RunningReplaceKeysAndValues(RunningOnBothPrompts):
@@ -120,9 +126,7 @@ class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
         asked = place.grid, len(query)
         if asked not in self._regions:
             masks = (self.edit.target_mask, self.edit.source_mask)
-            queries, keys = (
-                token_mask(mask.to(query.device), place.grid, 0.5, "nearest").flatten(1).expand(len(query), -1) for mask in masks
-            )
+            queries, keys = (on_grid(mask.to(query.device), place.grid).flatten(1).expand(len(query), -1) for mask in masks)
             if not keys.any(dim=1).all() or keys.all(dim=1).any():
                 self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
             self._regions[asked] = Region.of(queries, keys), Region.of(~queries, ~keys)

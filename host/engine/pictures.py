@@ -5,15 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import GraftError
+from .requirements import require_finite
+
 
 def encode(vae, image: Tensor) -> Tensor:
-    """(B, H, W, 3 or 4) in [0, 1] -> latents (B, C, h, w) in the VAE's space; an alpha channel is dropped."""
-    return vae.encode(image[..., :3])
+    """(B, H, W, 3) in [0, 1] -> latents (B, C, h, w) in the VAE's space. Raises `GraftError` for pictures smaller than a cell."""
+    cell = getattr(vae, "downscale_ratio", 1)
+    if isinstance(cell, int) and min(image.shape[1:3]) < cell:
+        raise GraftError(f"image: it is {image.shape[2]} x {image.shape[1]} pixels, less than a latent cell of {cell}; enlarge it")
+    return require_finite("vae", vae.encode(image), "what it encodes")
 
 
 def decode(vae, latent: Tensor) -> Tensor:
     """Latents (B, C, h, w) in the VAE's space -> (B, H, W, 3) in [0, 1]."""
-    image = vae.decode(latent)
+    image = require_finite("vae", vae.decode(latent), "what it decodes")
     return image.reshape(-1, *image.shape[-3:]).clamp(0, 1)
 
 

@@ -8,6 +8,7 @@ and dropped when the run ends, fails or is interrupted.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -24,12 +25,14 @@ from ...attention.cross_attention import AttentionMap, Term
 from ...attention.words import Prompt
 from ...inversion.trajectory import Trajectory
 from ..errors import GraftError
-from ..families.layers import BOTTLENECK, Layer, attention_layers, is_unet, require_unet
+from ..families.layers import BOTTLENECK, Layer, Layers, attention_layers, is_unet, require_unet
 from ..samplers.asymmetric_sampler import AsymmetricSampler
 from ..samplers.sampling import GraftSampler
 from .fingerprints import conditioning_fingerprint, require_made_with
-from .plan import PLAN_KEY, RUN_KEY, Place, Plan, RunningEdit, Stream, Tap, covers_area
+from .masks import Grid, require_aspect, require_held
+from .plan import PLAN_KEY, RUN_KEY, Place, Plan, RunningEdit, Stream, Tap
 from .prompts import prompts_of
+from .requirements import covers_area
 from .shared_decoder import network_call
 from .streams import batches, encoded
 from .two_predictions import TwoPredictions
@@ -46,6 +49,9 @@ OF_THE_TARGET = frozenset({"model_conds", "uuid", "control", "control_apply_to_u
 
 ABOVE = 1.2
 """A run may start this much noisier than a trajectory, whose first step is extended so far: schedulers differ by less."""
+
+Held = Callable[[Tensor, Grid], Tensor]
+"""(mask (rows, H, W), grid) -> (rows, ...), bool: the cells of the grid that are the mask's."""
 
 logger = logging.getLogger("graft")
 
@@ -164,6 +170,25 @@ class Run:
             raise GraftError(
                 f"{name}: it holds {len(values)}, the sampled batch {self.shape[0]} pictures; they must agree, or {name} hold one"
             )
+
+    def require_mask(self, name: str, mask: Tensor | None, layers: Layers = frozenset(), held: Held | None = None) -> None:
+        """Raises `GraftError` unless a mask (B, H, W), which came through the input `name`, is one for all pictures or one for
+        each, and of their aspect. With `layers` it must be there on one of their grids, of which it has the cells that `held`
+        says; a note names those on which it has none."""
+        if mask is None:
+            return
+        self.require_batch(name, mask)
+        require_aspect(name, mask, self.shape)
+        lost = require_held(name, {grid: held(mask, grid) for grid in self.grids(layers)}) if layers else []
+        if lost:
+            sizes = ", ".join(f"{width} x {height}" for height, width in lost)
+            self.note(f"{name}: what it shows is too small for the layers of {sizes} tokens; they stay as they are")
+
+    def grids(self, layers: Layers) -> list[Grid]:
+        """The token grids of some of the network's layers, the finest first."""
+        levels = attention_layers(require_unet(self.model))
+        parts = [2**level for level in sorted({levels[layer] for layer in layers})]
+        return [(math.ceil(self.shape[-2] / part), math.ceil(self.shape[-1] / part)) for part in parts]
 
     def require_fits(self, trajectory: Trajectory, name: str) -> None:
         """Raises `GraftError` unless a trajectory, which came through the input `name`, was made with this model and is of
