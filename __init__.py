@@ -4,7 +4,10 @@ WEB_DIRECTORY = "./web"  # ComfyUI serves the help pages in web/docs from there
 
 
 async def comfy_entrypoint():
-    """ComfyUI's entry point; the host is imported here and not before."""
+    """ComfyUI's entry point; the host is imported here and not before. Raises GraftError on one that is too old."""
+    from .host.floor import require_supported_host
+
+    require_supported_host()
     from .nodes import GraftExtension
 
     return GraftExtension()

@@ -12,6 +12,7 @@ COMMANDS = {
     "editor_pictures": "pictures",
     "full_size": "benchmark",
     "help_pictures": "pictures",
+    "host_functions": "building",
     "overhead": "benchmark",
     "random_checkpoint": "benchmark",
     "schema_snapshot": "building",

@@ -1,0 +1,62 @@
+"""Watercolour: transparent washes that stray from their outlines, dry darker at their edges and settle in the paper's grain."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..palette import mix
+from ..raster import blurred
+from .base import Layer, Painter, Sheet, Surface
+
+PAPER = np.array((0.975, 0.965, 0.935), np.float32)[:, None, None]
+GLAZE = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.86, 0.78), "night": (0.70, 0.72, 0.90)}
+SHADOW = np.array((0.56, 0.56, 0.74), np.float32)[:, None, None]
+
+
+class Watercolour(Painter):
+    def __init__(self, sheet: Sheet) -> None:
+        super().__init__(sheet)
+        self.glaze = np.asarray(GLAZE[sheet.light], np.float32)[:, None, None]
+        self.density = 1 + np.float32(0.26) * sheet.blotches + np.float32(0.15) * sheet.mottling + np.float32(0.10) * sheet.grain
+        self.straying = np.float32(0.11) * sheet.mottling + np.float32(0.05) * sheet.grain
+
+    def surface(self, layer: Layer, surface: Surface) -> None:
+        self._wash(layer, surface, reserve=0.10, shade=0.75 if surface.part.volume.bulge else 0.0)
+
+    def scenery(self, layer: Layer, surface: Surface) -> None:
+        self._wash(layer, surface, reserve=-0.02, shade=0.0)
+
+    def _wash(self, layer: Layer, surface: Surface, reserve: float, shade: float) -> None:
+        """One wash on paper that was left white for it. `reserve` draws its edge back inside the outline, `shade` is how much more
+        pigment lies on the side away from the light."""
+        rows, columns = surface.window
+        cover = surface.cover
+        wet = min(self.sheet.width_of(0.010), 0.22 * cover.thickness)
+        small = min(1.0, cover.thickness / (0.02 * self.sheet.unit))
+        soft = blurred(cover, max(wet, 0.45), surface.window)
+        wash = np.clip(
+            (soft - np.float32(0.5 + reserve * small) + np.float32(small) * self.straying[rows, columns]) * 3.2 + np.float32(0.5), 0, 1
+        )
+        density = self.density[rows, columns]
+        if cover.thickness > 0.015 * self.sheet.unit:
+            dried = blurred(cover, max(2.2 * wet, 0.9), surface.window)
+            density = density + np.float32(1.3) * np.clip(np.float32(0.86) - dried, 0, 1)
+        if shade:
+            density = density + np.float32(shade) * (np.float32(0.5) - surface.lit(self.sheet.lighting.sun))
+        layer.lay(surface.window, PAPER, cover.alpha)
+        pigment = np.log(np.clip(self._pigment(surface), 0.02, 1)) * (np.clip(density, 0.25, 2.6) * wash * cover.alpha)
+        layer.shade(surface.window, np.exp(pigment))
+
+    def _pigment(self, surface: Surface) -> np.ndarray:
+        """What a wash of density 1 leaves of each colour of light."""
+        tints = surface.tints()
+        grey = tints.mean(0, keepdims=True)
+        pale = np.clip(mix(grey + (tints - grey) * np.float32(1.08), np.ones((3, 1, 1)), 0.20), 0, 1)
+        return pale if surface.part.glows else pale * self.glaze
+
+    def shadow(self, layer: Layer, mask: np.ndarray) -> None:
+        depth = mask * np.clip(np.float32(0.8) * self.density + np.float32(0.8) * (1 - mask), 0.3, 1.8)
+        layer.shade(layer.window, np.exp(np.log(SHADOW) * depth))
+
+    def finish(self, picture: np.ndarray) -> np.ndarray:
+        return picture * (1 - np.float32(0.02) * self.sheet.grain)
