@@ -229,7 +229,7 @@ def of_class(what: str, kind: type) -> Check:
 
 
 def vae(name: str, value: Any, input: io.Input) -> Any:
-    value = with_methods("VAE", "encode", "decode")(name, value, input)
+    value = with_methods("VAE", "decode")(name, value, input)
     if getattr(value, "first_stage_model", value) is None:
         raise GraftError(f"{name}: its file holds no VAE that ComfyUI knows; connect another with Load VAE")
     return value

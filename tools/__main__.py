@@ -15,6 +15,7 @@ COMMANDS = {
     "host_functions": "building",
     "overhead": "benchmark",
     "random_checkpoint": "benchmark",
+    "reliability": "checking",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "train_miniature": "training",
