@@ -3,6 +3,7 @@
 
 demo      run every workflow that needs no files of yours; pictures and a report go to output/demo
 serve     ComfyUI with Graft in it, in your browser
+batch     any workflow over a manifest: thousands of pictures, on this machine, on servers or on a Ray cluster
 test      lint, contracts and all tests (other arguments go to pytest)
 evaluate  measure the methods on the miniature again; tables and contact sheets go to docs/
 """
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 10), (3, 13)
-PASSED_ON = ("test", "evaluate")
+PASSED_ON = ("batch", "test", "evaluate")
 TOOLS = Path(__file__).absolute().parent / "tools"
 
 
@@ -28,10 +29,12 @@ def arguments(command_line=None):
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where models run (default: auto)")
     running.add_argument("--port", type=int, help="port of the server (default: a free one)")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | test | evaluate")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | batch | test | evaluate")
     demo = commands.add_parser("demo", parents=[common, running], help="run the workflows, write pictures and a report")
     demo.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: output/demo)")
     commands.add_parser("serve", parents=[common, running], help="start ComfyUI with Graft and print its address")
+    batch = "WORKFLOW --manifest FILE --output FOLDER; batch --help lists what else there is"
+    commands.add_parser("batch", parents=[common, running], add_help=False, help=batch)
     commands.add_parser("test", parents=[common], help="run lint, contracts and tests")
     commands.add_parser("evaluate", parents=[common], help="measure the methods on the miniature; names of experiments and --count follow")
     options, rest = parser.parse_known_args(command_line)
@@ -69,19 +72,19 @@ def run(options):
     os.execv(command[0], command)  # so that signals reach the tool itself
 
 
-SCRIPTS = {"demo": "demo.py", "serve": "serve.py", "test": "checks.py", "evaluate": "evaluate.py"}
+SCRIPTS = {"demo": "demo.py", "serve": "serve.py", "batch": "run_batch.py", "test": "checks.py", "evaluate": "evaluate.py"}
 
 
 def tool_arguments(options, host):
     """What of the command line concerns the tool."""
-    if options.command in PASSED_ON:
+    if options.command in ("test", "evaluate"):
         return options.rest
     words = ["--device", options.device] + (["--port", str(options.port)] if options.port is not None else [])
     if options.command == "demo" and options.output:
         words += ["--output", str(options.output.absolute())]
-    if options.command == "serve" and not host.own:
+    if options.command in ("serve", "batch") and not host.own:
         words += ["--models", str(host.comfyui / "models")]  # the user's own checkpoints, read where they are
-    return words
+    return words + options.rest
 
 
 if __name__ == "__main__":

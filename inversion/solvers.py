@@ -1,8 +1,9 @@
 """Solvers of the probability-flow ODE, from noise to picture and back.
 
-Everything is in sampler space (variance exploding): x = x0 + sigma * noise. A `Denoiser` takes (x, sigma) and returns
-the predicted x0, as ComfyUI's models do for eps- and v-prediction alike, so one set of solvers serves both. In the
-papers' variance-preserving terms x_vp = x / sqrt(1 + sigma^2) and alpha_bar = 1 / (1 + sigma^2).
+Everything is in sampler space, where picture and noise are mixed as `mixing.py` says: x = x0 + sigma * noise, or
+x = (1 - sigma) * x0 + sigma * noise for flows. A `Denoiser` takes (x, sigma) and returns the predicted x0, as ComfyUI's models
+do whatever they predict, and dx / dsigma = (x - x0) / sigma in both, so one set of solvers serves all. Where noise is added,
+the papers' variance-preserving terms are x_vp = x / sqrt(1 + sigma^2) and alpha_bar = 1 / (1 + sigma^2).
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from typing import Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
+from .mixing import Mixing
+
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """(x (B, C, h, w), sigma ()) -> predicted x0 (B, C, h, w)."""
 
-Solver = Literal["ddim", "dpmpp_2m"]
+Solver = Literal["ddim", "dpmpp_2m", "midpoint"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
 
 
@@ -45,12 +48,13 @@ def keep(x: Tensor, step: Step) -> Tensor:
 
 
 def noise_prediction(x: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
-    """eps = (x - x0) / sigma."""
+    """eps = (x - x0) / sigma; of a flow its v."""
     return (x - denoised) / sigma
 
 
 def ddim_step(x: Tensor, noise: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-    """Deterministic DDIM (Song et al. 2021, eq. 12 with eta 0), which is Euler's step in sampler space."""
+    """Deterministic DDIM (Song et al. 2021, eq. 12 with eta 0), which is Euler's step in sampler space; of a flow
+    it is Euler's step."""
     return x + (sigma_next - sigma) * noise
 
 
@@ -63,7 +67,14 @@ def sample_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHo
     return x
 
 
-def invert_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, iterations: int = 1) -> Tensor:
+def relabelling(mixing: Mixing, sigma: Tensor, sigma_next: Tensor) -> Tensor:
+    """(): what brings a latent at `sigma` to the range of those at `sigma_next`."""
+    return ((1 + sigma_next**2) / (1 + sigma**2)).sqrt() if mixing == "added" else torch.ones_like(sigma)
+
+
+def invert_ddim(
+    denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, iterations: int = 1, mixing: Mixing = "added"
+) -> Tensor:
     """DDIM inversion along ascending `sigmas` (S + 1).
 
     The step to sigma_next asks for the noise at the level it goes to, as DDIM's own step from there would. With one
@@ -72,7 +83,7 @@ def invert_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHo
     back lands exactly on the present latent (Pan et al. 2023, AIDI; Garibi et al. 2024, ReNoise).
     """
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        estimate = x * ((1 + sigma_next**2) / (1 + sigma**2)).sqrt()
+        estimate = x * relabelling(mixing, sigma, sigma_next)
         for _ in range(iterations):
             denoised = denoise(estimate, sigma_next)
             noise = noise_prediction(estimate, denoised, sigma_next)
@@ -81,18 +92,19 @@ def invert_ddim(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHo
     return x
 
 
-def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep) -> Tensor:
+def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, mixing: Mixing = "added") -> Tensor:
     """DPM-Solver++ 2M (Lu et al. 2022, Algorithm 2) along `sigmas` in either direction.
 
     With lambda = -log(sigma) and h = lambda_next - lambda the step in sampler space is
     x_next = (sigma_next / sigma) x - (e^-h - 1) [m + h / (2 h_last) (m - m_last)], with m the predicted x0; the first
     step is of first order. A last level of 0 returns the prediction itself; a first level of 0, where the solver has no
-    finite lambda, is left by one DDIM inversion step.
+    finite lambda, is left by one DDIM inversion step. Of a flow the step is exact for a constant m as well; its lambda is that of
+    the host's own solver, which stays finite at a noise level of 1, and the order is the same.
     """
     last: tuple[Tensor, Tensor] | None = None
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if sigma == 0:
-            arrived = invert_ddim(denoise, x, sigmas[:2])
+            arrived = invert_ddim(denoise, x, sigmas[:2], mixing=mixing)
             x = after_step(arrived, Step(index, sigma, sigma_next, x, x))
             continue
         denoised = denoise(x, sigma)
@@ -110,13 +122,44 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook 
     return x
 
 
+def midpoint(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep) -> Tensor:
+    """The midpoint method along `sigmas` in either direction, of second order at one evaluation a step (FireFlow, Deng et al.
+    2025, eq. 9 and 10).
+
+    x_half = x + h / 2 d and x_next = x + h d_half, with d_half = (x_half - x0(x_half)) / sigma_half. The d of a step is the
+    d_half of the one before, which is close enough to keep the order. The first step, which has none before, asks at its
+    middle with the latent it comes from; so no noise level of 0, where d cannot be told, is ever asked about.
+    """
+    slope: Tensor | None = None
+    for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        middle = (sigma + sigma_next) / 2
+        if slope is None:
+            slope = noise_prediction(x, denoise(x, middle), middle)
+        half = ddim_step(x, slope, sigma, middle)
+        denoised = denoise(half, middle)
+        slope = noise_prediction(half, denoised, middle)
+        x = after_step(ddim_step(x, slope, sigma, sigma_next), Step(index, sigma, sigma_next, x, denoised))
+    return x
+
+
 def sample(solver: Solver, denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep) -> Tensor:
     """From noise to picture: `sigmas` (S + 1) descend."""
-    return {"ddim": sample_ddim, "dpmpp_2m": dpmpp_2m}[solver](denoise, x, sigmas, after_step)
+    return {"ddim": sample_ddim, "dpmpp_2m": dpmpp_2m, "midpoint": midpoint}[solver](denoise, x, sigmas, after_step)
 
 
-def invert(solver: Solver, denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, iterations: int = 1) -> Tensor:
-    """From picture to noise: `sigmas` (S + 1) ascend. `iterations` are DDIM's fixed-point iterations; DPM-Solver++ has none."""
-    if solver == "ddim":
-        return invert_ddim(denoise, x, sigmas, after_step, iterations)
-    return dpmpp_2m(denoise, x, sigmas, after_step)
+def invert(
+    solver: Solver,
+    denoise: Denoiser,
+    x: Tensor,
+    sigmas: Tensor,
+    after_step: StepHook = keep,
+    iterations: int = 1,
+    mixing: Mixing = "added",
+) -> Tensor:
+    """From picture to noise: `sigmas` (S + 1) ascend. `iterations` are DDIM's fixed-point iterations; the others have none."""
+    match solver:
+        case "ddim":
+            return invert_ddim(denoise, x, sigmas, after_step, iterations, mixing)
+        case "dpmpp_2m":
+            return dpmpp_2m(denoise, x, sigmas, after_step, mixing)
+    return midpoint(denoise, x, sigmas, after_step)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import GraftError
+from .mixing import MIXINGS, Mixing, size
 
 FORMAT = "graft.trajectory"
 VERSION = 1
@@ -27,11 +28,12 @@ class TrajectoryError(GraftError):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """`latents` (S + 1, B, C, h, w) in sampler space, `latents[i]` at noise level `sigmas[i]`; `sigmas` (S + 1) descend.
+    """`latents` (S + 1, B, C, h, w) in sampler space, `latents[i]` at noise level `sigmas[i]`; `sigmas` (S + 1) descend. Of
+    families that take a picture for a film of one frame they are (S + 1, B, C, 1, h, w).
 
     `model` and `conditioning` are fingerprints of what the trajectory was made with; `solver` names what inverted it, or says
     "recorded" of a generation. `bottlenecks` (S, B, c, h, w), where they were kept: the output of the network's middle block
-    at each level but the last.
+    at each level but the last. `mixing` says how its noisy latents are made of picture and noise.
     """
 
     latents: Tensor
@@ -40,10 +42,11 @@ class Trajectory:
     model: str
     conditioning: str
     bottlenecks: Tensor | None = None
+    mixing: Mixing = "added"
 
     def __post_init__(self) -> None:
         latents, sigmas, bottlenecks = self.latents, self.sigmas, self.bottlenecks
-        if latents.dim() != 5 or sigmas.dim() != 1 or len(latents) != len(sigmas) or len(sigmas) < 2:
+        if latents.dim() not in (5, 6) or sigmas.dim() != 1 or len(latents) != len(sigmas) or len(sigmas) < 2:
             raise TrajectoryError(
                 f"a trajectory needs latents (levels, batch, channels, height, width) and as many noise levels, at least two; "
                 f"got latents {tuple(latents.shape)} and noise levels {tuple(sigmas.shape)}"
@@ -81,8 +84,8 @@ class Trajectory:
         return int(self.steps * skip + 1e-6)  # 0.58 of 50 steps is 29, whatever floats make of it
 
     def scaled_to_picture(self, index: int) -> Tensor:
-        """(B, C, h, w): a stage in the variance-preserving scale, x / sqrt(1 + sigma^2), in which noise has a picture's range."""
-        return self.latents[index] / (1 + self.sigmas[index] ** 2).sqrt()
+        """(B, C, h, w): a stage in the scale in which noise has a picture's range."""
+        return self.latents[index] / size(self.mixing, self.sigmas[index])
 
     def nearest(self, sigma: float) -> int | None:
         """The index of the stored level that equals `sigma`, or None."""
@@ -128,11 +131,12 @@ class Trajectory:
 
     def _relabelled(self, index: int, sigma: float) -> Tensor:
         """(B, C, h, w): a stage rescaled to noise level `sigma`."""
-        return self.scaled_to_picture(index) * (1 + sigma**2) ** 0.5
+        return self.scaled_to_picture(index) * float(size(self.mixing, torch.tensor(sigma, dtype=torch.float64)))
 
     def save(self, path: Path) -> None:
         """Writes a safetensors file. It appears whole or not at all, and never in the place of another: raises `FileExistsError`."""
-        metadata = {"format": FORMAT, "version": VERSION, "solver": self.solver, "model": self.model, "conditioning": self.conditioning}
+        names = {"solver": self.solver, "model": self.model, "conditioning": self.conditioning, "mixing": self.mixing}
+        metadata = {"format": FORMAT, "version": VERSION, **names}
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{uuid.uuid4().hex}.partial")
         try:
@@ -149,9 +153,9 @@ class Trajectory:
         or, where the fingerprint `model` is given, made with another model."""
         try:
             with safe_open(path, framework="pt") as file:
-                names = _names((file.metadata() or {}).get(FORMAT, "null"))
+                *names, mixing = _names((file.metadata() or {}).get(FORMAT, "null"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            trajectory = Trajectory(tensors["latents"], tensors["sigmas"], *names, tensors.get("bottlenecks"))
+            trajectory = Trajectory(tensors["latents"], tensors["sigmas"], *names, tensors.get("bottlenecks"), mixing)
         except TrajectoryError as problem:
             raise TrajectoryError(f"{path.name}: {problem}") from problem
         except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as problem:
@@ -164,8 +168,8 @@ class Trajectory:
         return trajectory
 
 
-def _names(written: str) -> tuple[str, str, str]:
-    """Solver and fingerprints of a file, from what is `written` about it in JSON."""
+def _names(written: str) -> tuple[str, str, str, Mixing]:
+    """Solver, fingerprints and mixing of a file, from what is `written` about it in JSON. Files of before flows say no mixing."""
     metadata = json.loads(written)
     if not metadata:
         raise TrajectoryError("not a trajectory saved by Graft")
@@ -174,9 +178,10 @@ def _names(written: str) -> tuple[str, str, str]:
     if numbered and version > VERSION:
         raise TrajectoryError(f"written by a newer Graft (format {version}); update the pack")
     names = tuple(metadata[name] for name in ("solver", "model", "conditioning")) if numbered and version == VERSION else ()
-    if not names or not all(isinstance(name, str) for name in names):
+    mixing = metadata.get("mixing", "added") if names else None
+    if not isinstance(mixing, str) or mixing not in MIXINGS or not all(isinstance(name, str) for name in names):
         raise ValueError("what is written about it is not what Graft writes")
-    return names
+    return *names, mixing
 
 
 def _listed(sigmas: Tensor) -> str:

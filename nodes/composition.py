@@ -7,7 +7,7 @@ from ..composition.outlines import outlined
 from ..composition.placement import Place, place_reference, require_size
 from ..host.edits.composition import composed_start
 from ..host.errors import GraftError
-from ..host.samplers.sampling import NO_NOISE
+from ..host.samplers.sampling import NoFreshNoise
 from .node import GraftNode
 from .types import TrajectoryType, skip_input, soft_edged
 
@@ -243,7 +243,7 @@ class ComposeNoise(GraftNode):
             raise GraftError("reference: cross-domain starts the object from the reference's noise; connect its trajectory")
         first = main.after(skip)
         latent = composed_start(model, main, reference, object_mask, region, noise_seed, first)
-        return io.NodeOutput(NO_NOISE, main.sigmas[first:], {"samples": latent})
+        return io.NodeOutput(NoFreshNoise(model, float(main.sigmas[first])), main.sigmas[first:], {"samples": latent})
 
 
 NODES = [PlaceReference, PasteObject, ComposeNoise]

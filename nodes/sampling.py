@@ -23,7 +23,8 @@ class GraftSamplerNode(GraftNode):
                     "solver",
                     options=list(SOLVERS),
                     default="DDIM",
-                    tooltip="DDIM retraces a DDIM inversion step by step. DPM-Solver++ 2M needs fewer steps.",
+                    tooltip="DDIM retraces a DDIM inversion step by step; it is euler. DPM-Solver++ 2M needs fewer steps. Midpoint is for flow models that were "
+                    "inverted with it; it asks the model between the noise levels.",
                 )
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="Connect to SamplerCustom or SamplerCustomAdvanced.")],

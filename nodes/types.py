@@ -12,7 +12,7 @@ from ..host.families.layers import GRIDS, Layers, all_layers, layers_at, named_l
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
-SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m"}
+SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m", "Midpoint": "midpoint"}
 """Names of the solvers in the UI."""
 
 MAP_LEVELS = {"quarter (paper)": GRIDS["quarter"], "half": GRIDS["half"], "full": GRIDS["full"]}
@@ -121,3 +121,8 @@ def soft_edged(name: str, mask, radius: int):
             f"feather: a soft edge {2 * radius} pixels wide leaves nothing of the {name}, {width} x {height} pixels; make it narrower"
         )
     return soft
+
+
+def faded_outwards(mask, radius: int):
+    """A mask (B, H, W) that fades outwards over 2 `radius` pixels: 1 wherever it was, bit for bit 0 beyond."""
+    return mask if radius == 0 else 1 - feathered(1 - mask, radius)

@@ -14,6 +14,7 @@ COMMANDS = {
     "help_pictures": "pictures",
     "host_functions": "building",
     "overhead": "benchmark",
+    "processors": "checking",
     "random_checkpoint": "benchmark",
     "reliability": "checking",
     "schema_snapshot": "building",

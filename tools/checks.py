@@ -1,4 +1,4 @@
-"""Everything that has to hold before a change is shared: lint, format, import contracts, workflows, tests."""
+"""Everything that has to hold before a change is shared: lint, format, import contracts, tests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from hosting.host_server import PACK, PACK_NAME, link_folder, remove_link
 from hosting.quickstart_error import reporting
 
 # `python -m` puts the current folder on sys.path, where the pack's `nodes` and `tests` would hide ComfyUI's.
 RUN_MODULE = "import runpy, sys; sys.path.pop(0); sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 RUN_LINT_IMPORTS = "import sys; sys.path.pop(0); from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+MOST_WORKERS = 4
+GIGABYTES = 6
+"""Memory of a worker: the tests' own, and a server and a browser that it may start for them."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,7 @@ def main() -> int:
         link_folder(PACK, link)
         try:
             # Tests come last, so that their summary is the last thing to read.
-            failed = [
-                check.name for check in [*static_checks(Path(folder), options.comfyui), tests(options.comfyui, rest)] if not check.passes()
-            ]
+            failed = [check.name for check in [*static_checks(Path(folder)), tests(options.comfyui, rest)] if not check.passes()]
         finally:
             remove_link(link)
     others = [name for name in failed if name != "tests"]
@@ -55,21 +58,36 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def static_checks(package_parent: Path, comfyui: Path) -> list[Check]:
+def static_checks(package_parent: Path) -> list[Check]:
     """The checks that are no tests; `package_parent` holds the pack under its package name."""
     contracts = (sys.executable, "-c", RUN_LINT_IMPORTS, "--config", str(PACK / "pyproject.toml"), "--no-cache")
-    checks = [
+    return [
         Check("lint", _module("ruff", "check", ".")),
         Check("format", _module("ruff", "format", "--check", ".")),
         Check("import contracts", contracts, {"PYTHONPATH": str(package_parent)}),
     ]
-    builder = (sys.executable, str(PACK / "tools"), "build_workflows", "--check", "--comfyui", str(comfyui))
-    return [*checks, Check("workflows are up to date", builder)]
 
 
 def tests(comfyui: Path, arguments: list[str]) -> Check:
-    """The whole test suite against this ComfyUI."""
-    return Check("tests", _module("pytest", *arguments), {"COMFYUI_PATH": str(comfyui)})
+    """The test suite against this ComfyUI, on all cores; `arguments` are pytest's, `-n 0` for one process.
+
+    The tests of a file stay together, so that they share models, a server and a browser. Workers that each had the threads of the
+    whole machine would be in each other's way.
+    """
+    number = workers(cores(), psutil.virtual_memory().total / 2**30)
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // number)))
+    parallel = (f"--numprocesses={number}", "--dist=loadfile") if number > 1 else ()
+    return Check("tests", _module("pytest", *parallel, *arguments), {"COMFYUI_PATH": str(comfyui), "OMP_NUM_THREADS": threads})
+
+
+def workers(cores: int, gigabytes: float) -> int:
+    """How many processes run tests at once on a machine with so many cores and so much memory."""
+    return max(1, min(cores, int(gigabytes / GIGABYTES), MOST_WORKERS))
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import graph
-from hosting import host_folder
+from hosting import host_folder, pack
 from hosting.host_client import Prompt, PromptFailed, RunResult
 from hosting.host_server import PACK, HostServer, ServerOptions, running_server
 from hosting.progress_bar import ProgressBar
@@ -56,7 +55,7 @@ def run_all(server: HostServer, workflows: list[Workflow], output: Path) -> Repo
         done.append(run_one(server, workflow, object_info, output, bar))
         bar.close(_verdict(done[-1]))
     device = server.client.get_json("/system_stats")["devices"][0]["name"]
-    return Report(_graft_version(), host_folder.version(server.comfyui), device, tuple(done))
+    return Report(pack.version(), host_folder.version(server.comfyui), device, tuple(done))
 
 
 def _verdict(report: WorkflowReport) -> str:
@@ -132,10 +131,6 @@ def _texts(prompt: Prompt, result: RunResult) -> tuple[dict, dict[str, str]]:
 def _title(prompt: Prompt, node: str) -> str:
     entry = prompt.get(node, {})
     return entry.get("_meta", {}).get("title") or entry.get("class_type", node)
-
-
-def _graft_version() -> str:
-    return re.search(r'^version = "([^"]+)"', (PACK / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE).group(1)
 
 
 if __name__ == "__main__":

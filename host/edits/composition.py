@@ -26,7 +26,7 @@ def composed_start(
     `object_mask` and `region` (B or 1, H, W) are pictures' masks; without a reference the object starts from the main picture's
     own noise. The same seed gives the same noise on every device. Raises `GraftError` for what does not fit together.
     """
-    require_added_noise(model)
+    require_added_noise(model, "Compose Noise")
     require_channels(model, main.clean, "main", "use the model it was made with")
     require_made_with(model, main, "main")
     if reference is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import comfy.model_sampling
 import torch
 from torch import Tensor
 
@@ -12,12 +13,15 @@ from ..errors import GraftError
 
 SAMPLED_WEIGHTS = 24
 
+SHOWN_BESIDE = ("guidance", "attention_mask", "t5xxl_ids", "t5xxl_weights", "reference_latents", "reference_latents_method")
+"""What a network is shown of a prompt beside its text states, in families that have any of it."""
+
 
 def model_fingerprint(model) -> str:
     """Of a ModelPatcher: what its network predicts, its shapes, a sample of its weights, and every LoRA or weight patch with
     its strength."""
     digest = hashlib.sha256()
-    digest.update(" ".join(kind.__name__ for kind in type(model.get_model_object("model_sampling")).__mro__).encode())
+    digest.update(_prediction(model.get_model_object("model_sampling")).encode())
     state = model.model_state_dict("diffusion_model.")
     names = sorted(state)
     for name in names:
@@ -34,6 +38,14 @@ def model_fingerprint(model) -> str:
     return digest.hexdigest()[:16]
 
 
+def _prediction(sampling) -> str:
+    """What the network predicts. Nodes that shift the schedule of a flow put another object in place, which asks the network the
+    same as long as the timestep of a noise level is the same."""
+    if isinstance(sampling, comfy.model_sampling.CONST):
+        return f"flow {float(sampling.timestep(torch.tensor(0.5))):.6g} {getattr(sampling, 'noise_scale', 1.0):.6g}"
+    return " ".join(kind.__name__ for kind in type(sampling).__mro__)
+
+
 def require_made_with(model, trajectory: Trajectory, name: str) -> None:
     """Raises `GraftError` if the trajectory that came through the input `name` was made with another model or other LoRAs."""
     fingerprint = model_fingerprint(model)
@@ -45,14 +57,27 @@ def require_made_with(model, trajectory: Trajectory, name: str) -> None:
 
 
 def conditioning_fingerprint(conditioning: list) -> str:
-    """Of a CONDITIONING: its text states and pooled outputs."""
+    """Of a CONDITIONING: its text states and pooled outputs, and whatever else of it its family's network is shown."""
     digest = hashlib.sha256()
     for states, options in conditioning:
         for tensor in (states, options.get("pooled_output")):
             if tensor is not None:
-                digest.update(f"{tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+                _add_whole(digest, tensor)
+        for name in SHOWN_BESIDE:
+            value = options.get(name)
+            if value is not None:
+                digest.update(name.encode())
+                for part in value if isinstance(value, list | tuple) else [value]:
+                    _add_whole(digest, part)
     return digest.hexdigest()[:16]
+
+
+def _add_whole(digest, value: Tensor | float | str) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{tuple(value.shape)}".encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    else:
+        digest.update(f"{value}".encode())
 
 
 def _add_sample(digest, tensor: Tensor) -> None:

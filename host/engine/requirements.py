@@ -6,6 +6,7 @@ import comfy.model_base
 import comfy.model_sampling
 from torch import Tensor
 
+from ...inversion.mixing import Mixing
 from ..errors import GraftError
 
 SIZES_OF_SDXL = 6 * 256
@@ -22,12 +23,26 @@ def require_descending(sigmas: Tensor, name: str = "sigmas") -> None:
         )
 
 
-def require_added_noise(model) -> None:
+def mixing_of(model) -> Mixing:
+    """How the model's noisy latents are made of picture and noise. Raises `GraftError` for models that start from something else
+    than noise, and so have no way back to it."""
+    sampling = model.get_model_object("model_sampling")
+    if isinstance(sampling, comfy.model_sampling.IMG_TO_IMG_FLOW | comfy.model_sampling.IMG_TO_IMG):
+        raise GraftError(f"model: {type(model.model).__name__} makes pictures of pictures, not of noise; connect a model that generates")
+    if isinstance(sampling, comfy.model_sampling.EPS | comfy.model_sampling.COSMOS_RFLOW):
+        return "added"
+    if isinstance(sampling, comfy.model_sampling.CONST):
+        return "flow"
+    raise GraftError(
+        f"model: {type(model.model).__name__} mixes picture and noise in a way Graft cannot invert; connect an SD1.x, SD2.x or SDXL "
+        "checkpoint or a flow model such as Flux, Qwen-Image or Z-Image"
+    )
+
+
+def require_added_noise(model, what: str) -> None:
     """Raises `GraftError` unless noisy latents are picture + sigma * noise, as in all models of Stable Diffusion up to SDXL."""
-    if not isinstance(model.get_model_object("model_sampling"), comfy.model_sampling.EPS):
-        raise GraftError(
-            f"model: {type(model.model).__name__} mixes picture and noise in a way Graft cannot invert; connect an SD1.x, SD2.x or SDXL checkpoint"
-        )
+    if mixing_of(model) != "added":
+        raise GraftError(f"model: {type(model.model).__name__} is a flow model; {what} is for SD1.x, SD2.x and SDXL checkpoints")
 
 
 def require_channels(model, latents: Tensor, name: str, remedy: str) -> None:

@@ -128,7 +128,9 @@ def _network(folder: Path, name: str):
     except Exception as problem:  # whatever a folder of somebody else's makes diffusers say
         raise GraftError(f"folder: {name!r} cannot be read ({_first_line(problem)}); put the model's whole folder there again") from problem
     if missing := sorted(found["missing_keys"]):
-        raise GraftError(f"folder: {name!r} lacks {len(missing)} of its weights, {missing[0]} first; put the model's whole folder there again")
+        raise GraftError(
+            f"folder: {name!r} lacks {len(missing)} of its weights, {missing[0]} first; put the model's whole folder there again"
+        )
     for weight, values in network.state_dict().items():
         if not bool(values.isfinite().all()):
             raise GraftError(f"folder: {name!r} holds a weight that is not finite, {weight}; get the model's weights again")

@@ -14,19 +14,20 @@ import comfy.utils
 import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
-from comfy_extras.nodes_custom_sampler import Noise_EmptyNoise
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...inversion import solvers
+from ...inversion.mixing import Mixing
 from ...inversion.solvers import Denoiser, Solver, Step, StepHook
 from ...inversion.trajectory import Trajectory
 from ..engine.fingerprints import conditioning_fingerprint, model_fingerprint, require_made_with
+from ..engine.noise_levels import noise_parts
 from ..engine.pictures import for_vae
 from ..engine.plan import RUN_KEY, require_unedited
 from ..engine.requirements import (
     covers_area,
-    require_added_noise,
+    mixing_of,
     require_channels,
     require_descending,
     require_finite,
@@ -35,8 +36,23 @@ from ..engine.requirements import (
 from ..errors import GraftError
 
 RECORD_KEY = "graft_record"
-NO_NOISE = Noise_EmptyNoise()
-"""A NOISE that adds nothing: a trajectory's latents are noisy already."""
+
+
+class NoFreshNoise:
+    """A NOISE for latents that are noisy already, at noise level `sigma`: what mixed with them leaves them as they are.
+
+    Of x' = alpha x + beta n that is n = (1 - alpha) / beta x: nothing where noise is added, the latents themselves in flows.
+    """
+
+    seed = 0
+
+    def __init__(self, model, sigma: float) -> None:
+        alpha, beta = noise_parts(model.get_model_object("model_sampling"), sigma)
+        self.part = (1 - alpha) / beta
+        self.into_sampler = model.model.process_latent_in
+
+    def generate_noise(self, latent: dict) -> Tensor:
+        return self.part * self.into_sampler(latent["samples"]).to("cpu")
 
 
 class GraftSampler(comfy.samplers.KSAMPLER):
@@ -65,26 +81,30 @@ class GraftSampler(comfy.samplers.KSAMPLER):
         return solvers.sample(self.solver, denoiser(model, extra_args), x, sigmas, after_step)
 
 
-class Inverter(comfy.samplers.KSAMPLER):
+class Inverter(comfy.samplers.Sampler):
     """A sampler that runs a solver from picture to noise along ascending sigmas and keeps what it passes."""
 
-    def __init__(self, solver: Solver, iterations: int) -> None:
-        super().__init__(self._run)
-        self.solver, self.iterations = solver, iterations
+    def __init__(self, solver: Solver, iterations: int, mixing: Mixing) -> None:
+        self.solver, self.iterations, self.mixing = solver, iterations, mixing
         self.latents: list[Tensor] = []
 
     @torch.no_grad()  # as the host's own samplers
-    def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
-        self.latents = [x]
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
+        self.latents = [latent_image]
 
-        with _reporting(callback, sigmas, disable) as report:
+        def shown(told: dict) -> None:
+            if callback is not None:
+                callback(told["i"], told["denoised"], told["x"], len(sigmas) - 1)
+
+        with _reporting(shown, sigmas, disable_pbar) as report:
 
             def after_step(x_next: Tensor, step: Step) -> Tensor:
                 report(step)
                 self.latents.append(x_next)
                 return x_next
 
-            return solvers.invert(self.solver, denoiser(model, extra_args), x, sigmas, after_step, self.iterations)
+            denoise = denoiser(model_wrap, extra_args)
+            return solvers.invert(self.solver, denoise, latent_image, sigmas, after_step, self.iterations, self.mixing)
 
 
 def denoiser(model, extra_args: dict) -> Denoiser:
@@ -112,16 +132,17 @@ def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: So
     require_descending(sigmas)
     require_one_prompt(conditioning, "conditioning", "an inversion")
     require_unedited(model)
-    require_added_noise(model)
+    mixing = mixing_of(model)
     require_channels(model, latent, "vae", "connect the model's own VAE")
-    inverter = Inverter(solver, iterations)
-    _sample_unguided(model, conditioning, latent, inverter, sigmas.flip(0))
+    inverter = Inverter(solver, iterations, mixing)
+    _sample_unguided(model, conditioning, torch.zeros_like(latent), latent, inverter, sigmas.flip(0))
     return Trajectory(
         latents=torch.stack([x.cpu() for x in reversed(inverter.latents)]),
         sigmas=sigmas.float().cpu(),
         solver=solver,
         model=model_fingerprint(model),
         conditioning=conditioning_fingerprint(conditioning),
+        mixing=mixing,
     )
 
 
@@ -129,7 +150,7 @@ def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
     """(B, C, h, w), in the VAE's space: the trajectory's solver run back from its noisiest latents without guidance."""
     require_unedited(model)
     require_one_prompt(conditioning, "conditioning", "a reconstruction")
-    require_added_noise(model)
+    mixing_of(model)
     require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
     if trajectory.solver not in solvers.SOLVERS:
         raise GraftError(
@@ -137,16 +158,17 @@ def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
         )
     require_made_with(model, trajectory, "trajectory")
     noisiest = for_vae(model, trajectory.latents[0])
-    return _sample_unguided(model, conditioning, noisiest, GraftSampler(trajectory.solver), trajectory.sigmas)
+    noise = NoFreshNoise(model, float(trajectory.sigmas[0])).generate_noise({"samples": noisiest})
+    return _sample_unguided(model, conditioning, noise, noisiest, GraftSampler(trajectory.solver), trajectory.sigmas)
 
 
-def _sample_unguided(model, conditioning: list, latent: Tensor, sampler, sigmas: Tensor) -> Tensor:
-    """Runs `sampler` from `latent` without added noise and with the one conditioning, one row per call and picture."""
+def _sample_unguided(model, conditioning: list, noise: Tensor, latent: Tensor, sampler, sigmas: Tensor) -> Tensor:
+    """Runs `sampler` from `latent` under `noise` and with the one conditioning, one row per call and picture."""
     guider = comfy.samplers.CFGGuider(model)
     guider.inner_set_conds({"positive": conditioning})
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
     disable = not comfy.utils.PROGRESS_BAR_ENABLED
-    made = guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
+    made = guider.sample(noise, latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
     return require_finite("model", made, "what it predicts")
 
 
@@ -196,7 +218,7 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bo
         raise GraftError(
             f"guider: it has no positive prompt, only {', '.join(guider.original_conds)}; connect a CFG Guider or a Basic Guider"
         )
-    require_added_noise(guider.model_patcher)
+    mixing = mixing_of(guider.model_patcher)
     require_descending(sigmas)
     require_unedited(guider.model_patcher)
     if bottlenecks:
@@ -230,7 +252,9 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bo
         latent = generate(guider, noise, latent, sampler, sigmas)
     finally:
         guider.model_options = before
-    seen[float(sigmas[-1])] = guider.model_patcher.model.process_latent_in(latent["samples"]).cpu()
+    # The host hands out pictures: of a flow that stops above 0 it has divided the noise's share away.
+    kept, _ = noise_parts(guider.model_patcher.get_model_object("model_sampling"), float(sigmas[-1]))
+    seen[float(sigmas[-1])] = kept * guider.model_patcher.model.process_latent_in(latent["samples"]).cpu()
     levels = sorted(seen, reverse=True)
     positive = guider.original_conds["positive"]
     trajectory = Trajectory(
@@ -240,5 +264,6 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bo
         model=model_fingerprint(guider.model_patcher),
         conditioning=conditioning_fingerprint([(entry.get("cross_attn"), entry) for entry in positive]),
         bottlenecks=torch.stack([h[level] for level in levels[:-1]]) if bottlenecks else None,
+        mixing=mixing,
     )
     return latent, trajectory

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import numpy as np
 import pytest
 from building import build_workflows
-from graph import Graph, Place, to_workflow
+from graph import Graph, Place, to_prompt, to_workflow
+from PIL import Image
+from scipy.ndimage import maximum_filter
+from workflow_descriptions import blueprints, easy, load_miniature
 
 FILES = sorted(build_workflows.BLUEPRINTS.glob("*.json"))
 shipped = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
@@ -21,7 +26,12 @@ SOURCES = {
     **dict.fromkeys(("reference_mask", "object"), ("Reference", "object_mask")),
 }
 """What the inputs of all blueprints are linked to: title and output of a node of `surroundings`."""
-SMALLEST = {"size": 64, "steps": 4, "iterations": 2, "draws": 1}
+SMALLEST = {"size": 64, "steps": 4, "iterations": 2, "draws": 1, "grow_mask": 2, "soft_edge": 1}
+REACH = 10
+"""How far a change may reach beyond the mask with these settings, in pixels of the working size."""
+SIZES = [(53, 37), (40, 150), (150, 40)]
+"""Odd, tall and wide: width and height."""
+REFERENCE_SIZE = (91, 77)
 
 
 def surroundings(object_info) -> dict:
@@ -78,3 +88,74 @@ def test_a_blueprint_found_in_the_node_search_runs_on_the_miniature(path, editor
     assert end["status"]["status_str"] == "success", end["status"]["messages"][-1]
     (viewer,) = [node["id"] for node in editor.saved()["nodes"] if node["type"] == "PreviewImage"]
     assert end["outputs"][str(viewer)]["images"]
+
+
+def photograph(size: tuple[int, int], seed: int) -> bytes:
+    """Noise as a PNG, transparent in a part of the middle: that is what Load Image takes for painted."""
+    width, height = size
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    pixels[..., 3] = 255 * (1 - painted(size))
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def painted(size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    mask = np.zeros((height, width), dtype=np.uint8)
+    mask[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3] = 1
+    return mask
+
+
+def on_pictures(task, server, sizes) -> Graph:
+    """The blueprint once for each size, on the miniature, with everything painted that can be."""
+    graph = Graph("Sizes")
+    model = load_miniature(graph)
+    for number, size in enumerate(sizes):
+        picture, reference = (
+            easy.load(graph, name, server.client.upload_image(photograph(own, seed), f"{name}-{number}.png").filename)
+            for seed, (name, own) in enumerate((("picture", size), ("reference", REFERENCE_SIZE)))
+        )
+        sources = {"Picture": picture, "Reference": reference}
+        given = {name: value for name, value in SMALLEST.items() if name in task.kinds}
+        for name, (node, output) in SOURCES.items():
+            if name in task.kinds and node in sources:
+                given[name] = sources[node]["IMAGE" if output == "picture" else "MASK"]
+        result = easy.place(graph, task, model, **given)
+        graph.add("PreviewImage", title=f"input {number}", images=picture["IMAGE"])
+        graph.add("PreviewImage", title=f"result {number}", images=result[next(iter(task.exits))])
+    return graph
+
+
+def pixels_by_title(server, prompt) -> dict[str, np.ndarray]:
+    result = server.client.run(prompt)
+    shown = {node: prompt[node]["_meta"]["title"] for node in result.outputs if prompt[node]["class_type"] == "PreviewImage"}
+    pictures = {title: server.client.view(next(iter(result.images(node)))) for node, title in shown.items()}
+    return {title: np.asarray(Image.open(io.BytesIO(content)).convert("RGB")) for title, content in pictures.items()}
+
+
+def check_sizes(task, server, object_info, sizes) -> None:
+    masked = {"mask", "where"} & task.kinds.keys()
+    pixels = pixels_by_title(server, to_prompt(to_workflow(on_pictures(task, server, sizes), object_info), object_info))
+    for number, size in enumerate(sizes):
+        before, after = pixels[f"input {number}"], pixels[f"result {number}"]
+        assert after.shape == before.shape == (size[1], size[0], 3)
+        assert (before != after).any()
+        if masked:
+            reach = maximum_filter(painted(size), 2 * round(REACH * max(size) / SMALLEST["size"]) + 1)
+            assert not reach.all()
+            np.testing.assert_array_equal(after[reach == 0], before[reach == 0])
+
+
+TASKS = pytest.mark.parametrize("task", blueprints.blueprints(), ids=lambda task: task.title)
+
+
+@TASKS
+def test_a_blueprint_gives_back_the_pictures_size_and_what_is_not_painted_to_the_bit(task, server, object_info):
+    check_sizes(task, server, object_info, SIZES)
+
+
+@pytest.mark.full
+@TASKS
+def test_so_it_does_with_a_large_photograph(task, server, object_info):
+    check_sizes(task, server, object_info, [(4000, 3000)])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 from building import build_workflows
-from graph import Choice, Graph, Subgraph, to_prompt, to_workflow
+from graph import Choice, Graph, Subgraph, to_prompt, to_workflow, without_titles
 from hosting.host_server import PACK_NAME
 from pictures.screenshot import Opened
 from PIL import Image
@@ -21,11 +21,6 @@ def opened(request, editor) -> tuple[dict, Opened, dict]:
     """A shipped workflow, what the editor says about it once it was clicked in the template browser, and how the editor would save it."""
     workflow = json.loads(request.param.read_text(encoding="utf-8"))
     return workflow, editor.open_template(PACK_NAME, request.param.stem), editor.saved()
-
-
-def without_titles(prompt: Mapping) -> dict:
-    """Class and inputs by node: a title that was not chosen follows the reader's language."""
-    return {node: (entry["class_type"], entry["inputs"]) for node, entry in prompt.items()}
 
 
 def shape(workflow: Mapping) -> dict:

@@ -5,7 +5,7 @@ import torch
 from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
 from einops import reduce
 from graft.host.errors import GraftError
-from graft.host.samplers.sampling import NO_NOISE
+from graft.host.samplers.sampling import NoFreshNoise
 from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.composition import ComposeNoise
@@ -72,7 +72,7 @@ def test_the_start_is_the_composition_written_out(sd1, domain, batches):
     noise, sigmas, latent = run(sd1, main, reference, *masks, domain)
     ours = sd1.model.process_latent_in(latent["samples"])
     torch.testing.assert_close(ours, composed(main, reference, *masks, domain, 3), rtol=1e-5, atol=1e-5)
-    assert noise is NO_NOISE and torch.equal(sigmas, main.sigmas)
+    assert isinstance(noise, NoFreshNoise) and torch.equal(sigmas, main.sigmas)
 
 
 def test_it_is_what_the_model_is_shown_first(model):
@@ -91,7 +91,7 @@ def test_a_later_start_has_the_picture_under_its_noise(model, domain):
     """Every part at the level of the first step that is left; around the object what img2img starts from."""
     main, reference = trajectories(model)
     noise, sigmas, latent = run(model, main, reference, domain=domain, skip=0.4)
-    assert noise is NO_NOISE and torch.equal(sigmas, main.sigmas[2:])
+    assert isinstance(noise, NoFreshNoise) and torch.equal(sigmas, main.sigmas[2:])
     ours = model.model.process_latent_in(latent["samples"])
     fresh = Noise_RandomNoise(3).generate_noise({"samples": main.clean}) * main.sigmas[2] + main.clean
     object, region = (cells(mask)[0] >= 0.5 for mask in (OBJECT, REGION))

@@ -19,7 +19,7 @@ from graft.nodes.latents import BackgroundPreservationNode
 from graft.nodes.sampling import UniformTimeScheduler
 from graft.nodes.self_attention import CompositeAttentionNode, ReplaceSelfAttentionNode
 from tiny_models import make_guider, make_model, noise, prompt, random_trajectory, sample_from, schedule, snapshot, watched
-from written_out import guided, maps, predict, require_close, step
+from written_out import guided, maps, predict, require_close, require_negative_untouched, step
 
 EXCEPTIONAL, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
 CFG, STEPS, INJECTED = 3.0, 5, 3
@@ -282,9 +282,10 @@ def test_everything_outside_or_everything_object_is_the_maps_of_one_picture(mode
 
 
 @pytest.mark.parametrize("mode", ["intended", "light"])
-def test_a_region_that_fills_the_picture_without_an_object_is_bitwise_plain(model, mode):
+def test_a_region_that_fills_the_picture_without_an_object_is_plain(model, mode):
     main, reference = pictures(model)
-    assert torch.equal(ours(edited(model, main, reference, ZEROS, ONES, mode=mode), main, steps=2), ours(model, main, steps=2))
+    filled, other = (ours(edited(model, main, reference, ZEROS, region, mode=mode), main, steps=2) for region in (ONES, REGION))
+    require_close(filled, ours(model, main, steps=2), other)
 
 
 def test_a_region_that_fills_the_picture_leaves_nothing_of_the_main_picture_but_its_questions(sd1):
@@ -329,15 +330,12 @@ def one_step(model, main: Trajectory, index: int = 1, batch: int = 1, **options)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_negative_rows_stay_the_same_bits(model, mode):
+def test_negative_rows_stay_what_they_were(model, mode):
     main, reference = pictures(model)
     (plain,) = one_step(model, main)
     *streams, changed = one_step(edited(model, main, reference, mode=mode), main)
     assert [len(call.x) for call in streams] == [3 if mode == "released code" else 2]
-    assert plain.order == changed.order == [1, 0]
-    assert torch.equal(plain.x, changed.x)
-    assert torch.equal(plain.rows(1)[1], changed.rows(1)[1])
-    assert not torch.allclose(plain.rows(0)[1], changed.rows(0)[1], rtol=1e-3)
+    require_negative_untouched(changed, plain)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -358,7 +356,7 @@ def test_pictures_of_every_shape_are_edited(sd1, mode, size):
     """Shapes whose grids halve to unequal or odd sides."""
     main, reference = pictures(sd1, size=size)
     (plain,), changed = one_step(sd1, main), one_step(edited(sd1, main, reference, mode=mode), main)[-1]
-    assert torch.equal(plain.rows(1)[1], changed.rows(1)[1]) and not torch.equal(plain.rows(0)[1], changed.rows(0)[1])
+    require_negative_untouched(changed, plain)
 
 
 def test_another_nodes_attention_is_kept_where_nothing_is_edited(sd1):

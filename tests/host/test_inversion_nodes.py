@@ -141,13 +141,13 @@ def test_a_vae_of_another_family_is_refused_with_both_numbers(sd1):
     assert not calls
 
 
-def test_models_that_mix_picture_and_noise_are_refused_by_name(sd1):
-    class Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+def test_models_that_start_from_pictures_are_refused_by_name(sd1):
+    class FromPictures(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.IMG_TO_IMG_FLOW):
         pass
 
     sigmas = schedule(sd1, 3)
-    sd1.add_object_patch("model_sampling", Flow())
-    with pytest.raises(GraftError, match=r"^model: BaseModel mixes picture and noise"):
+    sd1.add_object_patch("model_sampling", FromPictures())
+    with pytest.raises(GraftError, match=r"^model: BaseModel makes pictures of pictures, not of noise"):
         inverted(sd1, sigmas=sigmas)
 
 

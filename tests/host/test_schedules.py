@@ -75,7 +75,8 @@ def test_starting_from_a_trajectory_samples_its_reconstruction(gentle, solver):
     spied, calls = watched(gentle)
     sampled = SamplerCustomAdvanced.execute(start, make_guider(spied, PROMPT, cfg=1.0), GraftSampler(solver), levels, latent)[0]
     assert torch.equal(sampled["samples"], reconstruct(gentle, PROMPT, trajectory))
-    assert [call.sigma for call in calls] == sigmas[:-1].tolist()
+    if solver != "midpoint":  # It asks between the levels.
+        assert [call.sigma for call in calls] == sigmas[:-1].tolist()
 
 
 def test_inversion_with_dpm_solver_asks_at_every_level_but_the_noisiest(gentle):

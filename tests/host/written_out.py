@@ -66,3 +66,13 @@ def require_close(ours: Tensor, theirs: Tensor, unedited: Tensor | None = None) 
     assert error < 2e-3 * float(theirs.abs().max())
     if unedited is not None:
         assert 10 * error < float((theirs - unedited).abs().max())
+
+
+def require_negative_untouched(changed, plain) -> None:
+    """Of two calls that were shown the same: the edit changed the positive prompt's predictions, and the negative's stay those of the
+    plain run but for rounding. Attention that is edited row by row is computed in smaller batches, where kernels may add in another
+    order; a thousandth of the edit would be seen."""
+    assert plain.order == changed.order == [1, 0] and plain.x.equal(changed.x)
+    positive, negative = (float((changed.rows(which)[1] - plain.rows(which)[1]).abs().max()) for which in (0, 1))
+    assert positive > 1e-3 * float(plain.rows(0)[1].abs().max())
+    assert 1000 * negative < positive

@@ -1,1 +1,1 @@
-"""How the tests are run: what the default run leaves out."""
+"""How the tests are run: what the default run leaves out, and as which processors."""

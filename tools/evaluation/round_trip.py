@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from graft.host.engine.exceptional_prompt import encode_exceptional_prompt
 from graft.host.engine.pictures import psnr
+from graft.host.engine.requirements import mixing_of
 from graft.host.samplers.sampling import GraftSampler, Inverter
 from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.solvers import Solver
@@ -105,7 +106,7 @@ def _there_and_back(laboratory: Laboratory, case: Case, latents: Tensor, own_pro
     guider.set_conds(positive, empty)
     guider.set_cfg(guidance)
     sigmas = case.method.sigmas(laboratory, case.steps)
-    inverter, sampler = Inverter(case.method.solver, case.method.iterations), GraftSampler(case.method.solver)
+    inverter, sampler = Inverter(case.method.solver, case.method.iterations, mixing_of(laboratory.model)), GraftSampler(case.method.solver)
     for way, levels in ((inverter, sigmas.flip(0)), (sampler, sigmas)):
         latents = guider.sample(torch.zeros_like(latents), latents, way, levels, disable_pbar=True, seed=0)
     return latents

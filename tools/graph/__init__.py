@@ -41,7 +41,7 @@ the server's /object_info) would not accept.
 from .drawing import to_svg
 from .editor import to_workflow
 from .language import EDITOR_ONLY, Choice, Graph, Group, Node, ObjectInfo, Output, Place, Subgraph
-from .prompt import to_prompt
+from .prompt import to_prompt, without_titles
 from .schema_check import FILE_SUFFIXES, FOLDERS, check
 
 __all__ = [
@@ -60,4 +60,5 @@ __all__ = [
     "to_prompt",
     "to_svg",
     "to_workflow",
+    "without_titles",
 ]

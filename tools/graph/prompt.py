@@ -38,6 +38,11 @@ def to_prompt(workflow: Mapping[str, Any], object_info: ObjectInfo) -> dict[str,
     return prompt
 
 
+def without_titles(prompt: Mapping[str, Mapping]) -> dict[str, tuple[str, Mapping]]:
+    """Class and inputs by node, which two prompts are compared by: a title that was not chosen follows the reader's language."""
+    return {node: (entry["class_type"], entry["inputs"]) for node, entry in prompt.items()}
+
+
 def _sent(value: Any) -> Any:
     """A list would be taken for a link; the host unwraps this form."""
     return {"__value__": value} if isinstance(value, list) else value

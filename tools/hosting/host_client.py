@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ Prompt = dict[str, dict[str, Any]]
 
 class PromptFailed(Exception):
     """The server refused the prompt or a node failed; the text names the node, its class and the reason."""
+
+
+class PromptTimedOut(PromptFailed):
+    """The prompt took longer than it may and was interrupted."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,13 @@ class RunResult:
 
     def images(self, node: str) -> list[StoredFile]:
         """Pictures that the node saved or previewed, in batch order."""
-        entries = self.outputs.get(node, {}).get("images", [])
-        return [StoredFile(entry["filename"], entry.get("subfolder", ""), entry.get("type", "output")) for entry in entries]
+        return _stored(self.outputs.get(node, {}).get("images", []))
+
+    def files(self, node: str) -> list[StoredFile]:
+        """All files that the node saved or showed: pictures, then of other kinds."""
+        shown = self.outputs.get(node, {})
+        others = [entry for kind, entries in shown.items() if kind != "images" and isinstance(entries, list) for entry in entries]
+        return self.images(node) + _stored(entry for entry in others if isinstance(entry, dict) and "filename" in entry)
 
     def texts(self, node: str) -> list[str]:
         """Lines of text that the node showed."""
@@ -74,6 +84,16 @@ class HostClient:
         self.client_id = uuid.uuid4().hex
         self._session = requests.Session()
         self._session.trust_env = False
+        self._events: EventStream | None = None
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Keep one event stream open for all prompts that are run meanwhile, instead of one for each."""
+        with EventStream(self.address, self.client_id) as self._events:
+            try:
+                yield
+            finally:
+                self._events = None
 
     def get_json(self, path: str, seconds: float = 60.0) -> Any:
         """GET `path` (with leading slash) and parse it. Errors: requests.RequestException."""
@@ -105,6 +125,10 @@ class HostClient:
         """Stop the prompt that is running, if any."""
         self._session.post(self.address + "/interrupt", timeout=60).raise_for_status()
 
+    def forget(self, prompt_id: str) -> None:
+        """Take a finished prompt out of the server's history, which otherwise keeps ten thousand."""
+        self._session.post(self.address + "/history", json={"delete": [prompt_id]}, timeout=60).raise_for_status()
+
     def queue(self, prompt: Prompt) -> str:
         """Queue an API prompt and return its id. Raises PromptFailed on any error of any node.
 
@@ -121,23 +145,33 @@ class HostClient:
             raise PromptFailed(_refusal(answer, prompt))
         return answer["prompt_id"]
 
-    def run(self, prompt: Prompt, on_progress: Callable[[Progress], None] = lambda progress: None, seconds: float = 1800.0) -> RunResult:
+    def run(
+        self,
+        prompt: Prompt,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        seconds: float = 1800.0,
+        silence: float = 60.0,
+    ) -> RunResult:
         """Queue a prompt and wait for its end.
 
-        Raises PromptFailed when a node fails, when the run is interrupted, and when it takes longer than `seconds` (it is then
-        interrupted); ConnectionError when the server goes away.
+        Raises PromptFailed when a node fails, when the run is interrupted, and when it takes longer than `seconds` (PromptTimedOut, it
+        is then interrupted); ConnectionError when the server goes away, and OSError when it has said nothing for `silence` seconds and
+        does not answer for as long.
         """
-        with EventStream(self.address, self.client_id) as events:
+        with contextlib.nullcontext(self._events) if self._events else EventStream(self.address, self.client_id) as events:
             started = time.monotonic()
             prompt_id = self.queue(prompt)
             follower = _Follower(prompt, prompt_id, on_progress)
             while not follower.finished:
                 remaining = started + seconds - time.monotonic()
-                event = events.next(remaining) if remaining > 0 else None
-                if event is None:
+                event = events.next(min(remaining, silence)) if remaining > 0 else None
+                if event is not None:
+                    follower.take(event)
+                elif remaining <= silence:
                     self.interrupt()
-                    raise PromptFailed(f"The prompt did not finish within {seconds:.0f} s and was interrupted.")
-                follower.take(event)
+                    raise PromptTimedOut(f"The prompt did not finish within {seconds:.0f} s and was interrupted.")
+                elif self.get_json(f"/history/{prompt_id}", silence):
+                    break  # its last event was lost on the way
             elapsed = time.monotonic() - started
         outputs = self.get_json(f"/history/{prompt_id}").get(prompt_id, {}).get("outputs", {})
         return RunResult(prompt_id, elapsed, follower.node_seconds, outputs, frozenset(follower.cached))
@@ -184,6 +218,10 @@ class _Follower:
     def _report(self, step: int, steps: int) -> None:
         done = len(self.cached | (self.node_seconds.keys() - {self._node}))
         self.on_progress(Progress(_name(self._node, self.prompt), done, len(self.prompt), step, steps))
+
+
+def _stored(entries: Iterable[dict]) -> list[StoredFile]:
+    return [StoredFile(entry["filename"], entry.get("subfolder", ""), entry.get("type", "output")) for entry in entries]
 
 
 def _name(node: str | None, prompt: Prompt) -> str:

@@ -8,12 +8,18 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def version() -> str:
+    """The pack's own version, e.g. "0.1.0"."""
+    return re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE).group(1)
 
 
 def load_pack():

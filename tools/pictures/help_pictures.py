@@ -83,9 +83,9 @@ class Nodes:
 
 
 def _all_nodes() -> list:
-    from graft.nodes import h_space, inversion, miniature, prompts, sampling, self_attention
+    from graft.nodes import h_space, inversion, keeping, miniature, prompts, sampling, self_attention
 
-    modules = h_space, inversion, miniature, prompts, sampling, self_attention
+    modules = h_space, inversion, keeping, miniature, prompts, sampling, self_attention
     return [node for module in modules for node in module.NODES]
 
 
@@ -224,6 +224,21 @@ def start_from_trajectory(nodes: Nodes) -> Image.Image:
     return row([scene()[0], *pictures], ["", *(f"skip {skip:g}" for skip in skips)])
 
 
+def keep_outside_mask(nodes: Nodes) -> Image.Image:
+    """A wide picture, what image-to-image makes of it, and the part of that which lies in a mask."""
+    import torch
+    from graft.miniature.drawing import render
+    from graft.miniature.world import Scene, Thing
+
+    drawn = render(Scene("grass", "photo", (Thing("cube", "yellow", x=0.42, y=0.6, size=0.17),)), 96)
+    picture, mask = torch.from_numpy(drawn.picture)[None, 20:84], torch.from_numpy(drawn.objects + drawn.shadows)[:, 20:84].clamp(0, 1)
+    fitted, _, frame = nodes("FitPicture", image=picture, size=96, multiple=32)
+    start = nodes("StartFromTrajectory", model=nodes.model, trajectory=nodes.inverted(fitted), skip=0.2)
+    edited = nodes.sampled(nodes.model, "a photo of a red ball on grass", start)
+    (kept,) = nodes("KeepOutsideMask", image=picture, edited=edited, grow=4, feather=2, colour="as edited", mask=mask, frame=frame)
+    return row([picture[0], edited[0], kept[0]], side=192)
+
+
 def mask_keys_and_values(nodes: Nodes) -> Image.Image:
     """A generation, the mask over what no prompt asked for, and the same noise with what is under the mask unseen."""
     import torch
@@ -327,6 +342,7 @@ def uniform_time_scheduler(nodes: Nodes) -> Image.Image:
 PICTURES = {
     "encode_prompt.png": encode_prompt,
     "exceptional_prompt.png": exceptional_prompt,
+    "keep_outside_mask.jpg": keep_outside_mask,
     "load_trajectory.jpg": load_trajectory,
     "mask_keys_and_values.jpg": mask_keys_and_values,
     "record_content.jpg": record_content,

@@ -16,8 +16,6 @@ CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 SDXL_CHECKPOINT = "sd_xl_base_1.0.safetensors"
 CONTROL_NET = "control_v11p_sd15_canny_fp16.safetensors"
 SKETCH_ADAPTER = "t2iadapter_sketch_sd15v2.pth"
-UNET_STEP = 64
-"""Pixels: what the sides of pictures are multiples of, so that every layer of the UNet divides its grid evenly."""
 ADDRESSES = {
     CHECKPOINT: f"{HUGGING_FACE}/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/{CHECKPOINT}?download=true",
     SDXL_CHECKPOINT: f"{HUGGING_FACE}/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/{SDXL_CHECKPOINT}?download=true",
@@ -121,12 +119,30 @@ def load_picture(graph: Graph, title: str, side: int) -> Output:
     ]
 
 
-def fit(graph: Graph, picture: Output, longer: int | Output) -> Output:
-    """A picture at the size that a model is made for: its longer side in pixels, and sides that divide by UNET_STEP."""
-    size = Choice("scale longer dimension", longer_size=longer)
-    scaled = graph.add("ResizeImageMaskNode", title="Scale the picture", input=picture, resize_type=size, scale_method="lanczos")
-    even = Choice("scale to multiple", multiple=UNET_STEP)
-    return graph.add("ResizeImageMaskNode", title="Even the sides", input=scaled[0], resize_type=even, scale_method="lanczos")[0]
+@dataclass(frozen=True)
+class Fitted:
+    """A picture and its mask at the size that a model is made for, and the `frame` by which keep() brings back what was made of them."""
+
+    original: Output
+    picture: Output
+    mask: Output
+    frame: Output
+
+
+def fit(graph: Graph, picture: Output, title: str | None = None, **inputs: Output | int) -> Fitted:
+    """A picture at its longer side `size` in pixels, or at the size of the picture `like`; with its `mask`, if it has one."""
+    fitted = graph.add("GraftFitPicture", title=title, image=picture, **inputs)
+    return Fitted(picture, fitted["image"], fitted["mask"], fitted["frame"])
+
+
+def keep(
+    graph: Graph, fitted: Fitted, edited: Output, mask: Output | None = None, feather: int | Output = 0, grow: int | Output = 0
+) -> Output:
+    """The original with the edited part in it, at its own size; without a mask all of the edited picture."""
+    masked = {} if mask is None else {"mask": mask}
+    return graph.add(
+        "GraftKeepOutsideMask", image=fitted.original, edited=edited, frame=fitted.frame, feather=feather, grow=grow, **masked
+    )["image"]
 
 
 def record(graph: Graph, model: Model, prompt: Output, negative: Output) -> tuple[Output, Group]:

@@ -6,9 +6,9 @@ MODEL, CLIP and VAE as on the miniature's.
 
 from __future__ import annotations
 
-from graph import Choice, Graph, Output, Place, Subgraph
+from graph import Choice, Output, Place, Subgraph
 
-from . import Model, fit, free_prompt_editing, freecompose, invert, sample, specref, steps_of, tf_icon
+from . import Fitted, Model, fit, free_prompt_editing, freecompose, invert, keep, sample, specref, steps_of, tf_icon
 
 CATEGORY = "Graft"
 SIDE = 512
@@ -29,8 +29,8 @@ def remove_object() -> Subgraph:
     picture, mask = task.input("picture", kind="IMAGE"), task.input("mask", kind="MASK")
     with task.group("1 Prompts and picture"):
         shows, without = _line(task, "what_it_shows", "a dog on a lawn"), _line(task, "without_the_object", "a lawn")
-        fitted = _fit(task, picture)
-        region = task.add("GrowMask", mask=_match(task, "mask", mask, fitted), expand=task.input("grow_mask", 8))[0]
+        fitted = _fit(task, picture, mask=mask)
+        region = task.add("GrowMask", mask=fitted.mask, expand=task.input("grow_mask", 8))[0]
     with task.group("2 Remove"):
         prompts = freecompose.Prompts(
             source=freecompose.prompt(task, model, "What it shows", shows),
@@ -40,7 +40,7 @@ def remove_object() -> Subgraph:
         latent = freecompose.optimize(
             task,
             model,
-            freecompose.encode_picture(task, model, fitted),
+            freecompose.encode_picture(task, model, fitted.picture),
             prompts,
             Choice("removal", mask=region, iterations=task.input("iterations", 150)),
             freecompose.keep_look(task, model),
@@ -51,7 +51,7 @@ def remove_object() -> Subgraph:
         )
         removed = freecompose.decode(task, model, latent)
     with task.group("3 Keep the rest"):
-        task.output("picture", put_back(task, fitted, removed, region, task.input("soft_edge", 8)))
+        task.output("picture", keep(task, fitted, removed, region, task.input("soft_edge", 8)))
     return task
 
 
@@ -65,14 +65,17 @@ def harmonise() -> Subgraph:
     picture, mask = task.input("picture", kind="IMAGE"), task.input("mask", kind="MASK")
     shows = task.input("what_it_shows", freecompose.HARMONIOUS)
     with task.group("1 Fit the picture"):
-        fitted = _fit(task, picture)
-        region = _match(task, "mask", mask, fitted)
+        fitted = _fit(task, picture, mask=mask)
     with task.group("2 Harmonise"):
         empty = freecompose.prompt(task, model, "Empty prompt", "")
         stage = {"iterations": task.input("iterations", 200), "foreground_weight": task.input("keep_object", 0.1)}
         knobs = {name: task.input(name) for name in ("guidance", "seed")}
-        latent = freecompose.harmonised(task, model, fitted, region, freecompose.keep_look(task, model), empty, shows, stage, **knobs)
-        task.output("picture", freecompose.decode(task, model, latent))
+        keep_look = freecompose.keep_look(task, model)
+        latent = freecompose.harmonised(task, model, fitted.picture, fitted.mask, keep_look, empty, shows, stage, **knobs)
+        harmonised = freecompose.decode(task, model, latent)
+    with task.group("3 Keep the rest"):
+        around, edge = task.input("grow_mask", 48), task.input("soft_edge", 8)
+        task.output("picture", keep(task, fitted, harmonised, fitted.mask, edge, around))
     return task
 
 
@@ -88,19 +91,20 @@ def place_object() -> Subgraph:
     reference, thing = task.input("reference"), task.input("object")
     shows = task.input("what_it_should_show", domain.prompt)
     with task.group("1 Fit the picture"):
-        fitted = _fit(task, picture)
-        region = _match(task, "mask", where, fitted)
+        fitted = _fit(task, picture, mask=where)
     with task.group("2 Place") as box:
-        placed = tf_icon.place(task, fitted, reference, thing, region)
+        placed = tf_icon.place(task, fitted.picture, reference, thing, fitted.mask)
         task.add("PreviewImage", title="Placed", images=placed["preview"])
     with task.group("3 Invert both", below=box) as box:
         exceptional = task.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
         steps = task.input("steps", tf_icon.STEPS)
-        inverted = tf_icon.invert_both(task, model, domain, fitted, placed, exceptional, steps)
-    with task.group("4 Compose"):
+        inverted = tf_icon.invert_both(task, model, domain, fitted.picture, placed, exceptional, steps)
+    with task.group("4 Compose") as box:
         negative = task.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="", at=Place(column=0))[0]
-        cfg, keep, seed = task.input("cfg", domain.cfg), task.input("keep_object", 0.4), task.input("seed", tf_icon.SEED)
-        task.output("picture", tf_icon.compose(task, model, domain, inverted, placed, shows, negative, cfg, keep, seed))
+        cfg, keep_object, seed = task.input("cfg", domain.cfg), task.input("keep_object", 0.4), task.input("seed", tf_icon.SEED)
+        composed = tf_icon.compose(task, model, domain, inverted, placed, shows, negative, cfg, keep_object, seed)
+    with task.group("5 Keep the rest", below=box):
+        task.output("picture", keep(task, fitted, composed, placed["region"], task.input("soft_edge", 8)))
     return task
 
 
@@ -110,15 +114,17 @@ def edit_by_prompt() -> Subgraph:
         "Changes what a picture shows by a prompt, and keeps its layout. Free-Prompt-Editing, with an SD1.x, SD2.x or SDXL model.",
         category=CATEGORY,
     )
-    model, picture = _model(task), task.input("picture", kind="IMAGE")
+    model, picture, mask = _model(task), task.input("picture", kind="IMAGE"), task.input("mask", kind="MASK")
     shows = task.input("what_it_should_show", "a red car")
     with task.group("1 Fit the picture"):
-        fitted = _fit(task, picture)
-    trajectory, empty, box = free_prompt_editing.inversion(task, model, fitted, task.input("steps", 50))
-    with task.group("3 Edit", below=box):
+        fitted = _fit(task, picture, mask=mask)
+    trajectory, empty, box = free_prompt_editing.inversion(task, model, fitted.picture, task.input("steps", 50))
+    with task.group("3 Edit", below=box) as box:
         target = task.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=shows)[0]
         cfg, end = task.input("cfg", 7.5), task.input("keep_layout", 0.8)
-        task.output("picture", free_prompt_editing.edit(task, model, trajectory, empty, target, empty, cfg, end=end))
+        edited = free_prompt_editing.edit(task, model, trajectory, empty, target, empty, cfg, end=end)
+    with task.group("4 Keep the rest", below=box):
+        task.output("picture", keep(task, fitted, edited, mask, task.input("soft_edge", 8)))
     return task
 
 
@@ -130,13 +136,13 @@ def edit_with_reference() -> Subgraph:
         category=CATEGORY,
     )
     model, picture = _model(task), task.input("picture", kind="IMAGE")
-    reference, mask = task.input("reference", kind="IMAGE"), task.input("reference_mask", kind="MASK")
+    reference, reference_mask = task.input("reference", kind="IMAGE"), task.input("reference_mask", kind="MASK")
+    mask = task.input("mask", kind="MASK")
     with task.group("1 Prompts and pictures"):
         source, target = _line(task, "what_it_shows", "a cat on a bench"), _line(task, "what_it_should_show", "a tiger on a bench")
         old, new = task.input("old_words", "cat"), task.input("new_words", "tiger")
-        fitted = _fit(task, picture)
-        like = _match(task, "reference", reference, fitted, crop="disabled")
-        region = _match(task, "mask", mask, fitted, crop="disabled")
+        fitted = _fit(task, picture, mask=mask)
+        referred = fit(task, reference, "Fit the reference", mask=reference_mask, like=fitted.picture)
     case = specref.Case(
         "any",
         "any",
@@ -154,9 +160,11 @@ def edit_with_reference() -> Subgraph:
         steps=task.input("steps", 50),
         cfg=task.input("cfg", 7.5),
     )
-    inverted = specref.invert_both(task, model, case, fitted, like)
-    with task.group("3 Edit", below=inverted.box):
-        task.output("picture", specref.edit(task, model, case, inverted, region))
+    inverted = specref.invert_both(task, model, case, fitted.picture, referred.picture)
+    with task.group("3 Edit", below=inverted.box) as box:
+        edited = specref.edit(task, model, case, inverted, referred.mask)
+    with task.group("4 Keep the rest", below=box):
+        task.output("picture", keep(task, fitted, edited, mask, task.input("soft_edge", 8)))
     return task
 
 
@@ -172,16 +180,17 @@ def mix() -> Subgraph:
     look, content = task.input("look", kind="IMAGE"), task.input("content", kind="IMAGE")
     with task.group("1 Fit the pictures"):
         fitted = _fit(task, look)
-        like = _match(task, "content", content, fitted)
+        like = fit(task, content, "Fit the content", like=fitted.picture).picture
     with task.group("2 Invert both") as box:
         sigmas = steps_of(task, model, task.input("steps", 50))
-        start = invert(task, model, fitted, prompt, sigmas, title="Invert the look")
+        start = invert(task, model, fitted.picture, prompt, sigmas, title="Invert the look")
         injected = invert(task, model, like, prompt, sigmas, title="Invert the content")
     with task.group("3 Mix", below=box):
         gamma = Choice("custom", gamma=task.input("amount_of_content", 0.6))
         mixed = task.add("GraftMixHSpace", model=unet, content=injected, content_conditioning=prompt, preset=gamma)
         sampler = task.add("GraftAsymmetricSampler", preset=Choice("paper"), timesteps="the paper's")
-        task.output("picture", sample(task, model, mixed["model"], start, prompt, prompt, 1.0, sampler["sampler"]))
+        sampled = sample(task, model, mixed["model"], start, prompt, prompt, 1.0, sampler["sampler"])
+        task.output("picture", keep(task, fitted, sampled))
     return task
 
 
@@ -198,19 +207,11 @@ def find_unnatural() -> Subgraph:
     with task.group("2 Look"):
         told = freecompose.prompt(task, model, "What it shows", shows)
         knobs = {name: task.input(name) for name in ("draws", "lowest_timestep", "highest_timestep", "seed")}
-        heat = task.add("GraftUnnaturalnessMap", model=model.unet, conditioning=told, vae=model.vae, image=fitted, **knobs)
-    task.output("heat_map", heat["heat_map"])
-    task.output("mask", heat["mask"])
+        heat = task.add("GraftUnnaturalnessMap", model=model.unet, conditioning=told, vae=model.vae, image=fitted.picture, **knobs)
+        task.output("heat_map", keep(task, fitted, heat["heat_map"]))
+        shown = keep(task, fitted, task.add("MaskToImage", mask=heat["mask"])[0])
+        task.output("mask", task.add("ImageToMask", image=shown, channel="red")[0])
     return task
-
-
-def put_back(graph: Graph, picture: Output, edited: Output, mask: Output, soft_edge: int | Output, **place: Output) -> Output:
-    """The picture with only what the mask covers edited; around it the edit fades within twice `soft_edge` pixels."""
-    wider = graph.add("GrowMask", title="A margin", mask=mask, expand=soft_edge)[0]
-    shown = graph.add("MaskToImage", mask=wider)[0]
-    softened = graph.add("ImageBlur", title="Soften the edge", image=shown, blur_radius=soft_edge, sigma=10.0)[0]  # nearly a mean
-    soft = graph.add("ImageToMask", image=softened, channel="red")[0]
-    return graph.add("ImageCompositeMasked", title="Keep the rest", destination=picture, source=edited, mask=soft, **place)[0]
 
 
 def _model(task: Subgraph) -> Model:
@@ -222,13 +223,6 @@ def _line(task: Subgraph, name: str, preset: str) -> Output:
     return task.add("PrimitiveString", title=name.replace("_", " ").capitalize(), value=task.input(name, preset), at=Place(column=0))[0]
 
 
-def _fit(task: Subgraph, picture: Output) -> Output:
+def _fit(task: Subgraph, picture: Output, **mask: Output) -> Fitted:
     """The picture at the input `size`."""
-    return fit(task, picture, task.input("size", SIDE))
-
-
-def _match(task: Subgraph, name: str, thing: Output, picture: Output, crop: str = "center") -> Output:
-    """A mask or another picture at the size of the picture; "disabled" stretches it."""
-    method = "area" if "mask" in name else "lanczos"
-    size = Choice("match size", match=picture, crop=crop)
-    return task.add("ResizeImageMaskNode", title=f"Fit the {name}", input=thing, resize_type=size, scale_method=method)[0]
+    return fit(task, picture, size=task.input("size", SIDE), **mask)

@@ -76,8 +76,7 @@ def _lora() -> Graph:
             "SD1.5, and an SD1.5 LoRA of yours; another SD1.x, SD2.x or SDXL checkpoint works with LoRAs made for it.",
             steps=(
                 "Choose your checkpoint and your LoRA.",
-                "Choose your picture and your reference, of like proportions: the reference is stretched to those of your picture. "
-                + paint("your reference", "over its object"),
+                "Choose your picture and your reference. " + paint("your reference", "over its object"),
                 "Write what your picture shows and what it should show, with the LoRA's trigger word if it has one; then the words that go, "
                 "and the words that come. Press **Run**.",
             ),
@@ -187,10 +186,8 @@ def _crop_and_stitch() -> Graph:
     with graph.group("3 Remove"):
         removed = place(graph, blueprints.remove_object(), model, picture=crop[0], mask=mask[0])
     with graph.group("4 Stitch"):
-        resized = graph.add(
-            "ImageScale", image=removed["picture"], upscale_method="lanczos", width=side, height=side, crop="disabled", at=Place(column=0)
-        )
-        result = blueprints.put_back(graph, loaded["IMAGE"], resized[0], mask[0], 16, x=left, y=top)
+        stitched = {"destination": loaded["IMAGE"], "source": removed["picture"], "x": left, "y": top}
+        result = graph.add("ImageCompositeMasked", title="Put the crop back", **stitched)[0]
         graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/remove-object")
     return graph
 

@@ -122,8 +122,8 @@ def _mixed(graph: Graph) -> dict[str, Output]:
     return {"look": load(graph, "The look")["IMAGE"], "content": load(graph, "The content")["IMAGE"]}
 
 
-def load(graph: Graph, title: str) -> Node:
-    return graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
+def load(graph: Graph, title: str, file: str = "example.png") -> Node:
+    return graph.add("LoadImage", title=title, at=Place(column=0), image=file)
 
 
 TASKS = (
@@ -154,7 +154,7 @@ TASKS = (
         "*keep_object* and *cfg*. **It still looks like a photo?** Raise *cfg*, or lower *keep_object*. **It is no longer your object?** Raise "
         "*keep_object*. The node shows where the object lies: orange is the object, blue what may change.",
         "the object's pose, shape and main colours; the picture's brush and light.",
-        "turn the object, keep a face or lettering to the letter.",
+        "turn the object, keep a face or lettering to the letter. Outside the blue line your picture stays to the bit.",
         _placed,
     ),
     Easy(
@@ -167,6 +167,7 @@ TASKS = (
             "Leave the prompt, or say what the finished picture shows.",
         ),
         "*keep_object*. **It still looks pasted?** Lower it, then raise *iterations*. **It is no longer your object?** Raise it. "
+        "*grow_mask* is how far around the object the picture may change; beyond, it stays to the bit. "
         "Pasted elsewhere already? Connect that picture and a mask of the object, and leave out **Paste Object**.",
         "closer light and colour, softer edges, sometimes a contact shadow, within minutes.",
         "turn the object, or redraw it in another style; for that there is **Place Object Into Picture**.",
@@ -179,7 +180,7 @@ TASKS = (
         ("Choose your picture.", "Write what the new picture shows. The old picture needs no prompt."),
         "*keep_layout*. **Too little changes?** Lower it. **The layout is lost?** Raise it.",
         "the same composition with another thing, material, season or style in it.",
-        "move things, or leave the rest of the picture untouched to the pixel.",
+        "move things. To change a part only, connect a *mask*: outside it your picture stays to the bit.",
         _picture,
     ),
     Easy(
@@ -187,7 +188,7 @@ TASKS = (
         specref.MINIATURE,
         "Changes a thing in a picture by prompt, and gives it the look of a reference picture: that cat becomes *this* tiger.",
         (
-            "Choose your picture and your reference, of like proportions: the reference is stretched to those of your picture.",
+            "Choose your picture and your reference.",
             paint("your reference", "over its object"),
             "Write what your picture shows and what it should show; then the words that go, and the words that come in their place.",
         ),
@@ -195,7 +196,7 @@ TASKS = (
         "shape?** Lower *keep_shape*.",
         "the named words' place in the reference's look, the rest nearly as it was; best with object and reference of similar place, size "
         "and shape.",
-        "copy lettering or a face; change what no word names.",
+        "copy lettering or a face; change what no word names. With a *mask* your picture stays to the bit outside it.",
         _referred,
     ),
     Easy(

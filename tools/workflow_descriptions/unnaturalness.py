@@ -54,7 +54,7 @@ def _full(checkpoint: Checkpoint) -> Graph:
     with graph.group("1 Model and picture"):
         model = load_checkpoint(graph, checkpoint.file)
         loaded = graph.add("LoadImage", title="Your picture", at=Place(column=0), image="example.png")
-        picture = fit(graph, loaded["IMAGE"], checkpoint.side)
+        picture = fit(graph, loaded["IMAGE"], size=checkpoint.side).picture
     with graph.group("2 Look"):
         shown = prompt(graph, model, "What it shows", "")
         for title, measure in (("2 map", "unexpected"), ("3 the article's measure", "all (paper)")):

@@ -10,6 +10,9 @@ from .base import Layer, Painter, Sheet, Surface
 TINT = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.84, 0.76), "night": (0.62, 0.66, 0.92)}
 SHADE = {"day": (0.74, 0.76, 0.90), "evening": (0.78, 0.66, 0.78), "night": (0.66, 0.68, 0.84)}
 
+SKY = {"day": (1.0, 0.94, 0.78), "evening": (0.95, 0.56, 0.50), "night": (0.20, 0.18, 0.42)}
+"""A poster's sky is a colour of the printer's, not of the air's."""
+
 
 class Flat(Painter):
     def __init__(self, sheet: Sheet) -> None:
@@ -35,7 +38,11 @@ class Flat(Painter):
         layer.lay(surface.window, colour, surface.cover.alpha)
 
     def scenery(self, layer: Layer, surface: Surface) -> None:
-        layer.lay(surface.window, self._clear(surface), surface.cover.alpha)
+        if surface.part.name == "sky":
+            colour = np.asarray(SKY[self.sheet.light], np.float32)[:, None, None]
+        else:
+            colour = mix(self._clear(surface), np.ones((3, 1, 1)), 0.0 if surface.part.glows else 0.22)
+        layer.lay(surface.window, colour, surface.cover.alpha)
 
     def shadow(self, layer: Layer, mask: np.ndarray) -> None:
         layer.shade(layer.window, 1 - (1 - self.shading) * mask)

@@ -56,7 +56,7 @@ class Solid(Painter):
             self.surface(layer, surface)
             return
         else:
-            texture = 1 + np.float32(0.05) * self.sheet.mottling[rows, columns] + np.float32(0.045) * self.sheet.grain[rows, columns]
+            texture = 1 + np.float32(0.025) * self.sheet.mottling[rows, columns] + np.float32(0.03) * self.sheet.grain[rows, columns]
             colour = surface.tints() * (self.key * np.float32(0.72) + self.ambient * np.float32(0.95)) * texture
         layer.lay(surface.window, np.clip(colour, 0, 1), surface.cover.alpha)
 

@@ -17,22 +17,22 @@ class Watercolour(Painter):
     def __init__(self, sheet: Sheet) -> None:
         super().__init__(sheet)
         self.glaze = np.asarray(GLAZE[sheet.light], np.float32)[:, None, None]
-        self.density = 1 + np.float32(0.26) * sheet.blotches + np.float32(0.15) * sheet.mottling + np.float32(0.10) * sheet.grain
-        self.straying = np.float32(0.11) * sheet.mottling + np.float32(0.05) * sheet.grain
+        self.density = 1 + np.float32(0.28) * sheet.blotches + np.float32(0.14) * sheet.mottling + np.float32(0.05) * sheet.grain
+        self.straying = np.float32(0.13) * sheet.mottling + np.float32(0.02) * sheet.grain
 
     def surface(self, layer: Layer, surface: Surface) -> None:
-        self._wash(layer, surface, reserve=0.10, shade=0.75 if surface.part.volume.bulge else 0.0)
+        self._wash(layer, surface, reserve=0.10, pale=0.16, shade=0.75 if surface.part.volume.bulge else 0.0)
 
     def scenery(self, layer: Layer, surface: Surface) -> None:
-        self._wash(layer, surface, reserve=-0.02, shade=0.0)
+        self._wash(layer, surface, reserve=-0.02, pale=0.34, shade=0.0)
 
-    def _wash(self, layer: Layer, surface: Surface, reserve: float, shade: float) -> None:
-        """One wash on paper that was left white for it. `reserve` draws its edge back inside the outline, `shade` is how much more
-        pigment lies on the side away from the light."""
+    def _wash(self, layer: Layer, surface: Surface, reserve: float, pale: float, shade: float) -> None:
+        """One wash on paper that was left white for it. `reserve` draws its edge back inside the outline, `pale` how far it is
+        thinned with water, and `shade` how much more pigment lies on the side away from the light."""
         rows, columns = surface.window
         cover = surface.cover
         wet = min(self.sheet.width_of(0.010), 0.22 * cover.thickness)
-        small = min(1.0, cover.thickness / (0.02 * self.sheet.unit))
+        small = float(np.clip(cover.thickness / (0.016 * self.sheet.unit) - 0.5, 0, 1))
         soft = blurred(cover, max(wet, 0.45), surface.window)
         wash = np.clip(
             (soft - np.float32(0.5 + reserve * small) + np.float32(small) * self.straying[rows, columns]) * 3.2 + np.float32(0.5), 0, 1
@@ -44,15 +44,15 @@ class Watercolour(Painter):
         if shade:
             density = density + np.float32(shade) * (np.float32(0.5) - surface.lit(self.sheet.lighting.sun))
         layer.lay(surface.window, PAPER, cover.alpha)
-        pigment = np.log(np.clip(self._pigment(surface), 0.02, 1)) * (np.clip(density, 0.25, 2.6) * wash * cover.alpha)
+        pigment = np.log(np.clip(self._pigment(surface, pale), 0.02, 1)) * (np.clip(density, 0.25, 2.6) * wash * cover.alpha)
         layer.shade(surface.window, np.exp(pigment))
 
-    def _pigment(self, surface: Surface) -> np.ndarray:
+    def _pigment(self, surface: Surface, pale: float) -> np.ndarray:
         """What a wash of density 1 leaves of each colour of light."""
         tints = surface.tints()
         grey = tints.mean(0, keepdims=True)
-        pale = np.clip(mix(grey + (tints - grey) * np.float32(1.08), np.ones((3, 1, 1)), 0.20), 0, 1)
-        return pale if surface.part.glows else pale * self.glaze
+        thin = np.clip(mix(grey + (tints - grey) * np.float32(1.1), np.ones((3, 1, 1)), pale), 0, 1)
+        return thin if surface.part.glows else thin * self.glaze
 
     def shadow(self, layer: Layer, mask: np.ndarray) -> None:
         depth = mask * np.clip(np.float32(0.8) * self.density + np.float32(0.8) * (1 - mask), 0.3, 1.8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..parts import BLACK, MAIN, MAIN_DARK, MAIN_LIGHT, PANEL, SOFT, WHITE, Drawing, Individual, Volume, part
-from ..paths import box, ellipse, polygon, ribbon, smooth
+from ..paths import both, box, ellipse, polygon, ribbon, smooth, star
 
 
 def car(it: Individual) -> Drawing:
@@ -85,5 +85,131 @@ def car(it: Individual) -> Drawing:
         "lamp": (1.0, 0.95, 0.70),
         "red": (0.80, 0.10, 0.10),
         "white": WHITE,
+    }
+    return Drawing(tuple(parts), palette)
+
+
+def sailboat(it: Individual) -> Drawing:
+    top, lean, stripes = it.between(0.92, 0.97), it.between(0.02, 0.06), it.one_of("stripes", "emblem", "plain")
+    hull_colour = it.one_of("white", "wood", "navy")
+    mast = -0.03
+    main = smooth(
+        [(mast - 0.015, top), (mast - 0.17, 0.66), (mast - 0.40, 0.33), (mast - 0.2, 0.295), (mast - 0.015, 0.30)], corners=(0, 2, 4)
+    )
+    jib = smooth(
+        [
+            (mast + 0.03, 0.94 * top),
+            (mast + 0.25, 0.60),
+            (mast + 0.43, 0.31),
+            (mast + 0.24, 0.275 - lean / 3),
+            (mast + 0.045, 0.31),
+            (mast + 0.09, 0.60),
+        ],
+        corners=(0, 2, 4),
+    )
+    hull = smooth([(-0.44, 0.235), (0.0, 0.205), (0.485, 0.25), (0.40, 0.10), (0.24, 0.015), (-0.24, 0.015), (-0.37, 0.09)], corners=(0, 2))
+    parts = [
+        part("mast", box(mast - 0.013, 0.2, mast + 0.013, top + 0.02, 0.01), "dark wood", gloss=0.3, line=0.8, ink=0.9),
+        part("jib", jib, MAIN_LIGHT, volume=Volume(0.7, 1.0), gloss=0.1),
+        part("sail", main, MAIN, volume=Volume(0.7, 1.0), gloss=0.1, lift=0.3),
+        part("boom", ribbon([(mast - 0.41, 0.29), (mast + 0.02, 0.265)], 0.024), "dark wood", lift=0.2, line=0.6, ink=0.9),
+        part("hull", hull, hull_colour, volume=Volume(0.85, 1.1), gloss=0.6, lift=0.3, ink=0.0),
+        part("gunwale", ribbon([(-0.44, 0.228), (0.0, 0.198), (0.48, 0.243)], 0.035), "trim", on="hull", line=0.5, ink=0.9),
+        part("keel", box(-0.5, 0.0, 0.5, 0.07), "red", on="hull", line=0.5, ink=0.35),
+    ]
+    if it.chance(0.6):
+        parts.append(
+            part(
+                "portholes",
+                tuple(ellipse(u, 0.135, 0.024, 0.024) for u in (-0.15, 0.0, 0.15)),
+                "glass",
+                lift=0,
+                gloss=0.5,
+                line=0.7,
+                ink=0.9,
+            )
+        )
+    if it.chance(0.6):
+        pennant = polygon([(mast + 0.005, top + 0.022), (mast - 0.13, top - 0.01), (mast + 0.005, top - 0.035)])
+        parts.insert(1, part("pennant", pennant, "red", volume=SOFT, line=0.7, ink=0.9))
+    sail = [p.name for p in parts].index("sail") + 1
+    if stripes == "stripes":
+        bars = tuple(polygon([(-0.6, v), (0.2, v - 0.02), (0.2, v + 0.05), (-0.6, v + 0.07)]) for v in (0.40, 0.56))
+        parts.insert(sail, part("stripes", bars, "white", on="sail", line=0.5))
+    elif stripes == "emblem":
+        parts.insert(sail, part("emblem", star(mast - 0.12, 0.48, 0.075, 0.42), "white", on="sail", line=0.6))
+    palette = {
+        "white": WHITE,
+        "wood": (0.66, 0.43, 0.24),
+        "navy": (0.18, 0.22, 0.34),
+        "dark wood": (0.38, 0.25, 0.16),
+        "trim": (0.30, 0.20, 0.14),
+        "red": (0.72, 0.20, 0.16),
+        "glass": (0.25, 0.36, 0.46),
+    }
+    return Drawing(tuple(parts), palette)
+
+
+def rocket(it: Individual) -> Drawing:
+    """Ready to start, or starting."""
+    wide, window, flies = it.between(0.155, 0.195), it.between(0.58, 0.64), it.chance(0.5)
+    banded, twin = it.chance(0.6), it.chance(0.35)
+    side = [(0.62 * wide, 0.86), (0.98 * wide, 0.68), (wide, 0.46), (0.72 * wide, 0.20)]
+    body = smooth([(0, 0.995), *side, *[(-u, v) for u, v in reversed(side)]], corners=(0, 4, 5))
+    fin = smooth([(0.86 * wide, 0.44), (0.30, 0.32), (0.40, 0.09), (0.385, 0.055), (0.27, 0.14), (0.70 * wide, 0.20)], corners=(0, 3, 5))
+    parts = [
+        part("fins", both(fin), MAIN_DARK, volume=Volume(0.7, 0.6), gloss=0.6),
+        part("nozzle", polygon([(-0.075, 0.22), (0.075, 0.22), (0.11, 0.13), (-0.11, 0.13)], 0.02), "steel", gloss=0.7, ink=0.45),
+        part("body", body, MAIN, gloss=0.8, lift=0.35),
+        part("tip", box(-0.3, 0.80, 0.3, 1.0), it.one_of("white", MAIN_DARK), on="body", line=0.8),
+        part("window frame", ellipse(0, window, 0.50 * wide, 0.50 * wide), "steel", lift=0.15, gloss=0.7, line=0.8, ink=0),
+        part(
+            "window",
+            ellipse(0, window, 0.36 * wide, 0.36 * wide),
+            "glass",
+            fade="sky",
+            volume=SOFT,
+            lift=0.05,
+            gloss=0.8,
+            line=0.6,
+            ink=0.9,
+        ),
+        part("glint", ellipse(-0.11 * wide, window + 0.12 * wide, 0.08 * wide, 0.12 * wide, -35), "white", lift=0, line=0, glows=True),
+        part(
+            "middle fin",
+            smooth([(0, 0.42), (0.03, 0.27), (0.022, 0.085), (-0.022, 0.085), (-0.03, 0.27)], corners=(0,)),
+            MAIN_DARK,
+            lift=0.3,
+            gloss=0.6,
+        ),
+    ]
+    if banded:
+        parts.insert(4, part("band", box(-0.3, 0.33, 0.3, 0.38), "white", on="body", line=0.6))
+    if twin:
+        parts += [
+            part("lower frame", ellipse(0, window - 0.17, 0.34 * wide, 0.34 * wide), "steel", lift=0.1, gloss=0.7, line=0.7, ink=0),
+            part(
+                "lower window",
+                ellipse(0, window - 0.17, 0.23 * wide, 0.23 * wide),
+                "glass",
+                volume=SOFT,
+                lift=0,
+                gloss=0.8,
+                line=0,
+                ink=0.9,
+            ),
+        ]
+    if flies:
+        flame = smooth(
+            [(-0.085, 0.15), (-0.11, 0.09), (-0.05, 0.055), (0, 0.003), (0.05, 0.055), (0.11, 0.09), (0.085, 0.15)], corners=(0, 3, 6)
+        )
+        parts.insert(0, part("flame", flame, "flame", fade="hot", volume=SOFT, glows=True, lift=0, line=0.8, ink=0))
+    palette = {
+        "white": WHITE,
+        "steel": (0.74, 0.76, 0.80),
+        "glass": (0.16, 0.32, 0.46),
+        "sky": (0.55, 0.80, 0.94),
+        "flame": (0.98, 0.42, 0.08),
+        "hot": (1.0, 0.90, 0.42),
     }
     return Drawing(tuple(parts), palette)

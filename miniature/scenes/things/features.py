@@ -1,0 +1,26 @@
+"""Small parts that several things share."""
+
+from __future__ import annotations
+
+from ..parts import Part, part
+from ..paths import Path, ellipse, ribbon
+
+
+def eye(name: str, u: float, v: float, radius: float, tall: float = 1.15) -> tuple[Part, Part]:
+    """A shining black eye."""
+    return (
+        part(name, ellipse(u, v, radius, radius * tall), "black", lift=0.05, gloss=0.8, line=0, ink=1),
+        part(
+            f"{name}'s shine",
+            ellipse(u - 0.3 * radius, v + 0.4 * radius, 0.34 * radius, 0.34 * radius),
+            "white",
+            lift=0,
+            line=0,
+            glows=True,
+        ),
+    )
+
+
+def leaf(points: list[tuple[float, float]], width: float) -> Path:
+    """An oval along a line of three points, narrow at its end."""
+    return ribbon(points, [0.55 * width, width, 0.25 * width])

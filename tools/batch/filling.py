@@ -1,0 +1,147 @@
+"""From a row to the values of a workflow's inputs, checked before anything runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from .addresses import Input, Place
+from .drawn import picture_of
+from .identity import content_name, file_state
+from .problems import Problem
+from .readers import Reader
+from .row import MEASURED, Row
+from .values import fitted, measured_picture
+from .workflow import Workflow
+
+UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.|[. ]$|^\s')
+LONGEST = 150
+RESERVED = frozenset({"results.jsonl", "index.html", "_batch", "con", "prn", "aux", "nul"})
+
+Picture = Path | dict
+"""A file, or a described mask."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A row as a workflow takes it. values: by place. pictures: the files among them. measured: truth and mask, where the row has them.
+
+    digest: of all of it (32 hexadecimal digits). source: the picture that is edited, as the manifest writes it, "" for none.
+    """
+
+    id: str
+    values: Mapping[Place, Any]
+    pictures: Mapping[Place, Picture]
+    measured: Mapping[str, Picture]
+    notes: Mapping[str, Any]
+    digest: str
+    source: str = ""
+
+    def edited(self) -> Picture | None:
+        """The picture that is edited: the first of the row's files."""
+        return next(iter(self.pictures.values()), None)
+
+
+@dataclass
+class Filling:
+    """Puts the rows of one manifest into one workflow. Columns are looked up once."""
+
+    workflow: Workflow
+    folder: Path
+    carries: bool
+    _columns: dict[str, Input | str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, workflow: Workflow, manifest: Reader) -> Filling:
+        return cls(workflow, manifest.folder, manifest.carries)
+
+    def fill(self, row: Row) -> Filled | list[Problem]:
+        """The row's values, or everything that is wrong with it."""
+        problems = [Problem(row.number, "id", reason)] if (reason := unfit(row.id)) else []
+        values: dict[Place, Any] = {}
+        pictures: dict[Place, Picture] = {}
+        measured: dict[str, Picture] = {}
+        notes = dict(row.notes)
+        content: dict[str, Any] = {}
+        source = ""
+        for column, value in row.values.items():
+            try:
+                if column in MEASURED:
+                    measured[column] = measured_picture(value, self.folder)
+                    content[column] = _state(measured[column])
+                input = self._input(column)
+                if input is None:
+                    if column not in MEASURED:
+                        notes[column] = value
+                    continue
+                fitting = fitted(value, input, self.folder)
+            except (ValueError, OSError) as error:
+                problems.append(Problem(row.number, column, str(error)))
+                continue
+            if taken := [place for place in input.places if place in values]:
+                problems.append(Problem(row.number, column, f"another column sets {'.'.join(taken[0])} too"))
+            values.update(dict.fromkeys(input.places, fitting))
+            if input.file:
+                pictures.update(dict.fromkeys(input.places, fitting))
+                source = source or (value if isinstance(value, str) else "")
+            node, name = input.places[0]
+            content[f"{node}.{name}"] = _state(fitting) if input.file else fitting
+        if problems:
+            return problems
+        written = json.dumps(content, sort_keys=True).encode()
+        return Filled(row.id, values, pictures, measured, notes, blake2b(written, digest_size=16).hexdigest(), source)
+
+    def _input(self, column: str) -> Input | None:
+        """The input of a column, None for a column that goes nowhere. ValueError if that is a mistake."""
+        if column not in self._columns:
+            try:
+                self._columns[column] = self.workflow.find(column)
+            except ValueError as error:
+                self._columns[column] = str(error)
+        found = self._columns[column]
+        if isinstance(found, Input):
+            return found
+        if column in MEASURED or (self.carries and column not in self.workflow.names):
+            return None
+        raise ValueError(found)
+
+    def unused(self) -> bool:
+        """Whether none of the columns seen so far goes to an input."""
+        return not any(isinstance(found, Input) for found in self._columns.values())
+
+
+def unfit(row_id: str) -> str | None:
+    """Why an id cannot name a folder on every system, None if it can."""
+    if not row_id or len(row_id) > LONGEST:
+        return f"an id has 1 to {LONGEST} characters, this one {len(row_id)}"
+    if UNFIT.search(row_id) or row_id.lower() in RESERVED:
+        return f'{row_id!r} cannot name a folder: leave out / \\ : * ? " < > |, a dot at either end, and blanks there'
+    return None
+
+
+def prompt_with(workflow: Workflow, filled: Filled) -> tuple[dict[str, dict], dict[str, bytes]]:
+    """The prompt of a row, and the files it names with their content, by the name they have on the server. OSError for unreadable ones."""
+    uploads: dict[str, bytes] = {}
+    known: dict[int, str] = {}
+    prompt = dict(workflow.prompt)
+    for (node, name), value in filled.values.items():
+        if (node, name) in filled.pictures:
+            if id(value) not in known:
+                content = value.read_bytes() if isinstance(value, Path) else picture_of(value)
+                known[id(value)] = content_name(content, value.suffix.lower() if isinstance(value, Path) else ".png")
+                uploads[known[id(value)]] = content
+            value = known[id(value)]
+        elif isinstance(value, list):
+            value = {"__value__": value}  # a list would be taken for a link
+        inputs = prompt[node]["inputs"]
+        prompt[node] = {**prompt[node], "inputs": {**inputs, name: value}}
+    return prompt, uploads
+
+
+def _state(picture: Picture) -> Any:
+    return file_state(picture) if isinstance(picture, Path) else picture

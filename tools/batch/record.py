@@ -1,0 +1,131 @@
+"""The record of a run: results.jsonl, to which a line is appended for every row that has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hosting.quickstart_error import QuickstartError
+
+NAME = "results.jsonl"
+DONE, FAILED = "done", "failed"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a row ended; docs/schemas/batch_result.schema.json describes the fields. `digest` is that of workflow and row together."""
+
+    id: str
+    status: Literal["done", "failed"]
+    workflow: str
+    row: str
+    seconds: float = 0.0
+    worker: str = ""
+    attempts: int = 1
+    ended: str = ""
+    files: tuple[dict[str, Any], ...] = ()
+    seed: dict[str, int] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    error: str = ""
+
+
+class Record:
+    """results.jsonl of an output folder, open for appending by this process alone."""
+
+    def __init__(self, folder: Path):
+        """Raises QuickstartError if another process writes to the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / NAME
+        self._file = self.path.open("a+b", buffering=0)
+        self._lock = threading.Lock()
+        _hold(self._file, folder)
+        self._cut_torn_line()
+
+    def append(self, result: Result) -> None:
+        """Write a line, whole or not at all. OSError where the disk is full: what was written of the line is taken back."""
+        line = json.dumps(asdict(result), ensure_ascii=False).encode() + b"\n"
+        with self._lock:
+            before = os.fstat(self._file.fileno()).st_size
+            try:
+                written = self._file.write(line)
+                if written != len(line):
+                    raise OSError(28, f"No space left for {self.path}")
+            except OSError:
+                self._file.truncate(before)
+                raise
+
+    def states(self) -> dict[str, tuple[bytes, bool]]:
+        """By id, how its last line stands: the digest of workflow and row, and whether it is done (not failed)."""
+        found: dict[str, tuple[bytes, bool]] = {}
+        for entry in read(self.path):
+            found[entry["id"]] = (state_of(entry["workflow"], entry["row"]), entry["status"] == DONE)
+        return found
+
+    def close(self) -> None:
+        """Make what was written last through a power cut, and let others write."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+        self._file.close()
+
+    def _cut_torn_line(self) -> None:
+        """A process that was killed while it wrote leaves a line without an end: that row has not ended."""
+        size = os.fstat(self._file.fileno()).st_size
+        step, end = 1 << 16, size
+        while end > 0:
+            start = max(0, end - step)
+            self._file.seek(start)
+            place = self._file.read(end - start).rfind(b"\n")
+            if place >= 0:
+                break
+            end = start
+        else:
+            place, start = -1, 0
+        if start + place + 1 < size:
+            self._file.truncate(start + place + 1)
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a record, in the order in which rows ended. A line that is being written is left out."""
+    if not path.exists():
+        return
+    with path.open("rb", buffering=1 << 20) as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def latest(path: Path) -> dict[str, dict[str, Any]]:
+    """By id, the last line of each row."""
+    return {entry["id"]: entry for entry in read(path)}
+
+
+def state_of(workflow: str, row: str) -> bytes:
+    """What tells a row under a workflow from any other: 32 bytes from the two digests."""
+    return bytes.fromhex(workflow + row)
+
+
+def _hold(file: Any, folder: Path) -> None:
+    """Hold the record for this process; the system lets go when the process ends, however it ends."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(1 << 40)  # far behind the text, so that others can read it
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise QuickstartError(f"Another batch writes to {folder}. Wait for it, or choose another --output.") from None
