@@ -14,6 +14,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..composition.frames import Frame
 from ..host.engine.requirements import require_channels, require_descending, require_text_of, require_vae_of
 from ..host.errors import GraftError
 from ..host.samplers.perceptual import PerceptualLoss
@@ -27,17 +28,17 @@ OVERSHOOT = 0.25
 """So far beyond [0, 1] masks may lie, as enlarging makes them; they are clamped."""
 
 
-def received(inputs: Iterable[io.Input], values: dict, may_be_empty: frozenset[str] = frozenset()) -> dict:
+def received(inputs: Iterable[io.Input], values: dict, empty_in_some: frozenset[str] = frozenset()) -> dict:
     """The values of a node's inputs, each checked by its type, then with the model beside it.
 
-    `may_be_empty` are the masks that may hold nothing.
+    `empty_in_some` are the mask inputs of which some masks of a batch may be empty.
     """
     inputs = list(inputs)
     checked = _each(inputs, values)
     flat = list(_flat(inputs, checked))
     for name, kind, value in flat:
-        if kind == "MASK" and name not in may_be_empty:
-            _require_painted(name, value)
+        if kind == "MASK":
+            _require_painted(name, value.flatten(0, 1)[None] if name in empty_in_some else value)
     for model in _models(flat):
         for name, kind, value in flat:
             if kind in BESIDE_A_MODEL:
@@ -122,8 +123,8 @@ def _require_painted(name: str, masks: Tensor) -> None:
             height, width = masks.shape[1:]
             which = "it is empty" if len(masks) == 1 else f"number {number} of its {len(masks)} masks is empty"
             raise GraftError(
-                f"{name}: {which}, {width} x {height} pixels of 0; paint the place in the mask editor (a picture that was saved without a mask "
-                "loads with an empty one)"
+                f"{name}: {which}, nothing is painted on its {width} x {height} pixels; right click the picture in Load Image, choose Open in "
+                "Mask Editor and paint the place"
             )
 
 
@@ -242,6 +243,7 @@ CHECKS: dict[str, Check] = {
     "SIGMAS": sigmas,
     "CONDITIONING": conditioning,
     "GRAFT_TRAJECTORY": of_class("trajectory", Trajectory),
+    "GRAFT_FRAME": of_class("frame", Frame),
     "GRAFT_PERCEPTUAL_LOSS": of_class("perceptual loss", PerceptualLoss),
     "MODEL": with_methods("model", "model_options", "get_model_object"),
     "CLIP": with_methods("text encoder", "tokenize"),

@@ -16,8 +16,8 @@ class GraftNode(io.ComfyNode):
     """A node whose `execute` is given values that its inputs' checks have passed, as `nodes/checks.py` makes them: pictures in
     three channels, masks in batches."""
 
-    EMPTY_MASKS: ClassVar[frozenset[str]] = frozenset()
-    """Mask inputs through which an empty mask may come; through any other it is an error."""
+    EMPTY_IN_SOME: ClassVar[frozenset[str]] = frozenset()
+    """Mask inputs of which some masks of a batch may be empty, as in a film whose object leaves; elsewhere every mask holds something."""
 
     def __init_subclass__(cls, **options) -> None:
         super().__init_subclass__(**options)
@@ -37,6 +37,6 @@ def _checking(execute: Callable) -> Callable:
         rest = next((name for name, parameter in takes.parameters.items() if parameter.kind is parameter.VAR_KEYWORD), None)
         values = {**named, **named.pop(rest, {})}
         values.pop(rest, None)
-        return execute(cls, **received(cls.define_schema().inputs, values, cls.EMPTY_MASKS))
+        return execute(cls, **received(cls.define_schema().inputs, values, cls.EMPTY_IN_SOME))
 
     return checking

@@ -16,6 +16,7 @@ import folder_paths
 import pytest
 import torch
 from comfy_api.latest import io
+from graft.composition.frames import Frame
 from graft.errors import GraftError
 from graft.host.engine.plan import PLAN_KEY
 from graft.host.engine.trajectory_files import save
@@ -98,6 +99,7 @@ def good(input: io.Input, model, clip) -> object:
         "CONDITIONING": lambda: NEGATIVE if input.id in ("positive", "negative") else PROMPT,
         "GRAFT_TRAJECTORY": lambda: random_trajectory(model, PROMPT, steps=STEPS),
         "GRAFT_PERCEPTUAL_LOSS": lambda: PerceptualLoss("latent", None),
+        "GRAFT_FRAME": lambda: Frame.of((128, 128), 128, 64),
         "LATENT": lambda: {"samples": noise(5)},
         "SIGMAS": lambda: schedule(model, STEPS),
         "NOISE": lambda: GivenNoise(noise(5)),
@@ -228,6 +230,7 @@ BAD = {
     },
     "SAMPLER": NOTHING,
     "GRAFT_PERCEPTUAL_LOSS": NOTHING,
+    "GRAFT_FRAME": NOTHING,
     "INT": {
         "nothing": lambda given: None,
         "a text": lambda given: "x",

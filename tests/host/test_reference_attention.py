@@ -181,20 +181,18 @@ def test_words_are_looked_for_in_all_steps_so_far(sd1):
 # Nothing else changes
 
 
-def test_a_region_that_is_empty_is_bitwise_plain(model):
-    source, reference = random_trajectory(model, SOURCE), reference_of(model)
-    patched = edited(model, reference, "dog", target_mask=torch.zeros(1, 128, 128))
-    spied, calls = watched(patched)
-    assert torch.equal(ours(spied, source), ours(model, source))
-    assert any(call.stream for call in calls)
-
-
-def test_a_reference_of_which_nothing_is_seen_is_bitwise_plain_and_noted_once(sd1, caplog):
-    source = random_trajectory(sd1, SOURCE)
-    patched = edited(sd1, reference_of(sd1), reference_mask=torch.zeros(1, 128, 128))
-    assert torch.equal(ours(patched, source), ours(sd1, source))
-    noted = [entry.getMessage() for entry in caplog.records if entry.name == "graft"]
-    assert len(noted) == 1 and noted[0].startswith("Graft: reference_mask: it is empty")
+@pytest.mark.parametrize("name", ["reference_mask", "target_mask"])
+def test_a_mask_below_the_threshold_everywhere_is_refused_and_one_on_some_grids_only_is_noted(sd1, caplog, name):
+    source, reference = random_trajectory(sd1, SOURCE), reference_of(sd1)
+    faint, small = torch.full((1, 128, 128), 0.4), torch.zeros(1, 128, 128)
+    small[:, 40:48, 40:48] = 1
+    spied, calls = watched(edited(sd1, reference, **{name: faint}))
+    with pytest.raises(GraftError, match=rf"^{name}: what it shows is too small"):
+        ours(spied, source)
+    assert not calls
+    ours(edited(sd1, reference, interpolation="area", **{name: small}), source)
+    noted = [entry.getMessage() for entry in caplog.records if entry.name == "graft" and name in entry.getMessage()]
+    assert noted == [f"Graft: {name}: what it shows is too small for the layers of 8 x 8 tokens; they stay as they are"]
 
 
 def one_step(model, source: Trajectory, index: int, start=None) -> list:
