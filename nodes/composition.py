@@ -4,7 +4,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..composition.outlines import outlined
-from ..composition.placement import Place, place_reference, require_size
+from ..composition.placement import Place, place_reference, require_batch, require_size
 from ..host.edits.composition import composed_start
 from ..host.errors import GraftError
 from ..host.samplers.sampling import NoFreshNoise
@@ -137,7 +137,8 @@ def _places(image, place: dict, rotation: float) -> list[Place]:
     match place["place"]:
         case "mask":
             masks = place["mask"]
-            require_size("place", masks, "image", image)
+            require_size("mask", masks, "image", image)
+            require_batch("mask", masks, len(image))
             return [Place.of_mask(mask, rotation) for mask in masks]
         case "numbers":
             return [Place.of_fractions(image.shape[1:3], place["center_x"], place["center_y"], place["size"], rotation)]

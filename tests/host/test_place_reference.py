@@ -107,7 +107,7 @@ def test_every_picture_may_have_its_own_place():
 
 REFUSED = {
     "an empty mask": ({"place": "mask", "mask": torch.zeros(1, 64, 64)}, {}, r"^mask: it is empty"),
-    "a mask of another size": ({"place": "mask", "mask": torch.ones(1, 32, 48)}, {}, r"^place: it is 48 x 32 pixels, the image 64 x 64"),
+    "a mask of another size": ({"place": "mask", "mask": torch.ones(1, 32, 48)}, {}, r"^mask: it is 48 x 32 pixels, the image 64 x 64"),
     "no object": (numbers(0.5, 0.5, 0.5), {"reference_mask": torch.zeros(1, 64, 64)}, r"^reference_mask: it is empty"),
     "a place outside": (numbers(1.5, 0.5, 0.2), {}, r"^place: .* outside the picture of 64 x 64 pixels"),
     "three references": (
