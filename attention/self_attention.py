@@ -12,33 +12,36 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(query (rows, N, C), key (rows, M, C), value (rows, M, C)) -> (rows, N, C): multi-head attention before its output projection."""
+Attend = Callable[..., Tensor]
+"""(query (rows, N, C), key (rows, M, C), value (rows, M, C)) -> (rows, N, C): multi-head attention before its output projection. Where
+it is asked for a part of the rows, a fourth argument, a slice, says which."""
 
 Plain = Callable[[], Tensor]
 """Computes an attention's output, (rows, N, C), as it would be without the edit."""
 
 
-def replace_queries_and_keys(
-    query: Tensor, key: Tensor, value: Tensor, source: Tensor, strength: float = 1.0
-) -> tuple[Tensor, Tensor, Tensor]:
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values (rows, tokens, channels), or the hidden states that they are linear projections of."""
+
+
+def replace_queries_and_keys(own: Inputs, query: Tensor, key: Tensor, strength: float = 1.0) -> Inputs:
     """The target attends with the source's self-attention map: queries and keys from the source, values its own.
 
     Free-Prompt-Editing (Liu et al., CVPR 2024, section 4.2) overwrites softmax(Q K^T / sqrt(d)) of the target by the
-    source's; projecting the source's hidden states to Q and K gives that very map. All are (rows, tokens, channels)
-    before projection. `strength` in [0, 1] moves the hidden states from the target's own (0) to the source's (1).
+    source's; the source's queries and keys give that very map. `strength` in [0, 1] moves both from the target's own (0) to
+    the source's `query` and `key` (1).
     """
     if strength == 1:
-        return source, source, value
-    return torch.lerp(query, source, strength), torch.lerp(key, source, strength), value
+        return query, key, own[2]
+    return torch.lerp(own[0], query, strength), torch.lerp(own[1], key, strength), own[2]
 
 
-def replace_keys_and_values(query: Tensor, key: Tensor, value: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def replace_keys_and_values(own: Inputs, key: Tensor, value: Tensor) -> Inputs:
     """The target keeps its queries and reads the source's content: keys and values from the source.
 
-    Mutual self-attention (Cao et al., MasaCtrl, ICCV 2023, eq. 4). All are (rows, tokens, channels) before projection.
+    Mutual self-attention (Cao et al., MasaCtrl, ICCV 2023, eq. 4).
     """
-    return query, source, source
+    return own[0], key, value
 
 
 @dataclass(frozen=True)
@@ -84,21 +87,24 @@ class Region:
         which leaving those keys out is. Only the queries inside are computed.
         """
         if self.everything:
-            return self._attend_to(query, key, value, attend)
+            return self.attend_to_seen(query, key, value, attend)
         if not self.queries.numel():
             return plain()
         indices = self.queries.flatten()
         inside = query.flatten(0, 1).index_select(0, indices).view(*self.queries.shape, -1)
-        new = self._attend_to(inside, key, value, attend).flatten(0, 1)
+        new = self.attend_to_seen(inside, key, value, attend).flatten(0, 1)
         if self.own is not None:
             new, indices = new.index_select(0, self.own), indices.index_select(0, self.own)
         return plain().flatten(0, 1).index_copy(0, indices, new).view_as(query)
 
-    def _attend_to(self, query: Tensor, key: Tensor, value: Tensor, attend: Attend) -> Tensor:
+    def attend_to_seen(self, query: Tensor, key: Tensor, value: Tensor, attend: Attend) -> Tensor:
+        """Any queries (rows, L, C) attend to the keys that are seen; in a row without, to all."""
         if len(self.keys) == 1:
             return attend(query, *(_select(part, self.keys[0]) for part in (key, value)))
-        parts = [[part[row : row + 1] for part in (query, key, value)] for row in range(self.rows)]
-        outputs = [attend(q, _select(k, seen), _select(v, seen)) for (q, k, v), seen in zip(parts, self.keys, strict=True)]
+        rows = [slice(row, row + 1) for row in range(self.rows)]
+        outputs = [
+            attend(query[row], _select(key[row], seen), _select(value[row], seen), row) for row, seen in zip(rows, self.keys, strict=True)
+        ]
         return torch.cat(outputs)
 
 

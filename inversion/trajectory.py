@@ -66,6 +66,10 @@ class Trajectory:
         if float(sigmas[-1]) < 0:
             raise TrajectoryError(f"a trajectory's noise levels must not be negative; got {_listed(sigmas)}")
 
+    def __repr__(self) -> str:
+        levels = f"{self.steps} steps from {float(self.sigmas[0]):.4g} to {float(self.sigmas[-1]):.4g}"
+        return f"Trajectory({self.solver}, {levels}, latents {tuple(self.latents.shape[1:])}, model {self.model})"
+
     @property
     def steps(self) -> int:
         return len(self.sigmas) - 1

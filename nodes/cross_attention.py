@@ -4,8 +4,9 @@ from comfy_api.latest import io
 
 from ..attention.words import parse_numbers, parse_windows
 from ..host.edits.cross_attention import CrossAttentionControl
-from ..host.engine.plan import Stream, plan_of
+from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
+from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.families.layers import require_unet
 from .node import GraftNode
@@ -60,7 +61,7 @@ class CrossAttentionControlNode(GraftNode):
     def execute(
         cls, model, source, source_conditioning, mode, start_percent, end_percent, word_weights, word_windows, alignment
     ) -> io.NodeOutput:
-        require_unet(model)
+        require_unet(model, "Replace Self-Attention")
         weights, windows = parse_numbers(word_weights, "word_weights"), parse_windows(word_windows, "word_windows")
         if Window.of_percent(model, start_percent, end_percent).empty and not windows:
             return io.NodeOutput(model)

@@ -3,8 +3,9 @@
 from comfy_api.latest import io
 
 from ..host.edits.h_space import MixHSpace
-from ..host.engine.plan import Stream, plan_of
+from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
+from ..host.engine.stream import Stream
 from ..host.families.layers import require_bottleneck
 from ..host.models import pixel_diffusion
 from ..host.samplers.asymmetric_sampler import AsymmetricSampler, Intervals

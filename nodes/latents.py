@@ -4,8 +4,9 @@ from comfy_api.latest import io
 
 from ..host.edits.background_preservation import BackgroundPreservation
 from ..host.edits.local_blend import BlendWords, LocalBlend
-from ..host.engine.plan import Stream, plan_of
+from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
+from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
 from ..host.families.layers import require_unet

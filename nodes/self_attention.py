@@ -6,11 +6,12 @@ from ..host.edits.composite_attention import CompositeAttention
 from ..host.edits.key_value_mask import MaskKeysAndValues
 from ..host.edits.reference_attention import ReferenceAttention
 from ..host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
-from ..host.engine.plan import Stream, plan_of
+from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
+from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
-from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_unet
+from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_attention, require_unet
 from .node import GraftNode
 from .types import (
     SOURCE_PROMPT,
@@ -58,7 +59,7 @@ class ReplaceSelfAttentionNode(GraftNode):
 
     @classmethod
     def execute(cls, model, source, source_conditioning, strength, start_percent, end_percent, layers=None) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen = chosen_layers(network, layers, coarse_layers)
         if strength == 0 or window.empty:
@@ -97,7 +98,7 @@ class ReplaceKeysAndValuesNode(GraftNode):
     def execute(
         cls, model, source, source_conditioning, start_percent, end_percent, layers=None, source_mask=None, target_mask=None
     ) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen = chosen_layers(network, layers, fine_decoder_layers)
         if (source_mask is None) != (target_mask is None):
@@ -137,7 +138,7 @@ class MaskKeysAndValuesNode(GraftNode):
 
     @classmethod
     def execute(cls, model, mask, mask_threshold, interpolation, start_percent, end_percent, layers=None) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen = chosen_layers(network, layers, fine_decoder_layers)
         if window.empty:
@@ -215,7 +216,7 @@ class ReferenceAttentionNode(GraftNode):
         reference_mask=None,
         target_mask=None,
     ) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_unet(model, "Replace Keys and Values")
         edit = ReferenceAttention(
             stream=Stream(reference, reference_conditioning, "as inverted", "reference"),
             window=Window.of_percent(model, start_percent, end_percent),
@@ -281,7 +282,7 @@ class CompositeAttentionNode(GraftNode):
 
     @classmethod
     def execute(cls, model, main, reference, conditioning, object_mask, region, end_percent, mode) -> io.NodeOutput:
-        network = require_unet(model)
+        network = require_unet(model, "Replace Self-Attention, or edit by prompt with Optimize Latent,")
         if end_percent == 0:
             return io.NodeOutput(model)
         edit = CompositeAttention(

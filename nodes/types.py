@@ -8,7 +8,8 @@ from comfy_api.latest import io
 
 from ..attention.masks import feathered, vanished
 from ..host.errors import GraftError
-from ..host.families.layers import GRIDS, Layers, all_layers, layers_at, named_layers
+from ..host.families.layer import Layers
+from ..host.families.layers import GRIDS, all_layers, layers_at, named_layers
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 

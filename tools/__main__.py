@@ -19,6 +19,7 @@ COMMANDS = {
     "reliability": "checking",
     "schema_snapshot": "building",
     "screenshot": "pictures",
+    "things": "pictures",
     "train_miniature": "training",
 }
 """The folder of each command."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,11 +12,10 @@ from torch import Tensor
 from ...attention.masks import resized
 from ...inversion.solvers import Step
 from ...inversion.trajectory import Trajectory
-from ..engine.plan import Hook, RunningEdit
+from ..engine.plan import RunningEdit
+from ..engine.sampling_run import Run
 from ..engine.windows import Window
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
+from ..families.attention import Hook
 
 
 @dataclass(frozen=True, eq=False)

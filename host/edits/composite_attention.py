@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ from torch import Tensor
 from ...attention.composite_attention import Areas, QueryKey, compose_queries_and_keys, composite_attention, token_areas
 from ...attention.masks import token_mask
 from ...attention.self_attention import Attend, Plain, Region
-from ..engine.plan import Hook, Place, RunningEdit, Stream, Tap
+from ..engine.plan import Place, RunningEdit
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
 from ..errors import GraftError
-from ..families.layers import Layer, Layers
+from ..families.attention import Hook
+from ..families.layer import Layer, Layers
 from .composition import CELL_SHARE
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
 
 Mode = Literal["intended", "light", "released"]
 """The paper's maps; one ordinary attention of composed queries and keys; the released code with its cross pass and its order."""
@@ -63,6 +63,7 @@ class CompositeAttention:
 
 class RunningCompositeAttention(RunningEdit):
     tap: ClassVar[Tap] = "queries_keys"
+    changes = frozenset({"map"})
 
     def __init__(self, edit: CompositeAttention, run: Run) -> None:
         self.edit, self.run = edit, run
@@ -75,7 +76,7 @@ class RunningCompositeAttention(RunningEdit):
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == self.tap and stream in self.streams and layer in self.edit.layers
 
-    def computes(self, place: Place) -> bool:
+    def works_at(self, place: Place) -> bool:
         return place.guided and place.layer in self.edit.layers
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:

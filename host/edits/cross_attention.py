@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ from torch import Tensor
 from ...attention.alignment import refinement, replacement
 from ...attention.cross_attention import AttentionMap, ColumnControl, column_control
 from ...attention.words import Prompt
-from ..engine.plan import Hook, Place, RunningEdit, Stream, Tap
+from ..engine.plan import Place, RunningEdit
 from ..engine.prompts import prompts_of
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
-from ..families.layers import Layer
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
+from ..families.attention import Hook
+from ..families.layer import Layer
 
 Mode = Literal["refine", "replace"]
 

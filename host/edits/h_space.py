@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from ...attention.masks import resized
 from ...hspace.schedules import Course, adapted_gamma, gammas
 from ...hspace.slerp import Mixing, mix
-from ..engine.plan import Hook, RunningEdit, Stream, Tap
+from ..engine.plan import RunningEdit
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream, Tap
 from ..errors import GraftError
-from ..families.layers import BOTTLENECK, Layer
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
+from ..families.attention import Hook
+from ..families.layer import BOTTLENECK, Layer
 
 
 @dataclass(frozen=True, eq=False)

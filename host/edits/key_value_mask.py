@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ...attention.masks import Interpolation, resized
-from ...attention.self_attention import Attend, Plain, Region
 from ..engine.masks import Grid
-from ..engine.plan import Hook, Place, RunningEdit
+from ..engine.plan import Place, RunningEdit
+from ..engine.sampling_run import Run
 from ..engine.windows import Window
-from ..families.layers import Layers
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
+from ..families.attention import Hook
+from ..families.layer import Layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,22 +43,16 @@ class MaskKeysAndValues:
 
 
 class RunningMaskKeysAndValues(RunningEdit):
+    changes = frozenset({"mask"})
+
     def __init__(self, edit: MaskKeysAndValues, run: Run) -> None:
         self.edit, self.run, self.windows = edit, run, (edit.window,)
-        self._regions: dict[tuple[tuple[int, int], int], Region] = {}
 
-    def computes(self, place: Place) -> bool:
+    def works_at(self, place: Place) -> bool:
         return place.layer in self.edit.layers
 
-    def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
-        return self._region(place, query).attend(plain, query, key, value, attend)
-
-    def _region(self, place: Place, query: Tensor) -> Region:
-        """All queries with the keys that are left."""
-        asked = place.grid, len(query)
-        if asked not in self._regions:
-            shown = ~self.edit.covered(self.edit.mask.to(query.device), place.grid).flatten(1).expand(len(query), -1)
-            if not shown.any(dim=1).all():
-                self.run.note("mask covers all of a layer's grid; with no key left to see, that layer keeps its own self-attention")
-            self._regions[asked] = Region.of(torch.ones_like(shown), shown)
-        return self._regions[asked]
+    def seen(self, place: Place, rows: int, device: torch.device) -> Tensor:
+        shown = ~self.edit.covered(self.edit.mask.to(device), place.grid).flatten(1).expand(rows, -1)
+        if not shown.any(dim=1).all():
+            self.run.note("mask covers all of a layer's grid; with no key left to see, that layer keeps its own self-attention")
+        return shown

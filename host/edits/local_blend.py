@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,14 +11,14 @@ from torch import Tensor
 from ...attention.cross_attention import AttentionMap
 from ...attention.masks import blend_mask, resized
 from ...inversion.solvers import Step, ddim_step, noise_prediction
-from ..engine.plan import Hook, Place, RunningEdit, Stream
+from ..engine.plan import Place, RunningEdit
 from ..engine.prompts import prompts_of
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream
 from ..engine.windows import Window
-from ..families.layers import Layers
+from ..families.attention import Hook
+from ..families.layer import Layers
 from .word_maps import WordMaps, token_groups
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
 
 Background = Literal["the source's own step", "the source's trajectory"]
 
@@ -120,8 +120,8 @@ class RunningLocalBlend(RunningEdit):
         stream = self.edit.stream
         if self.guidance is None:
             return stream.trajectory.at(float(step.sigma_next))
-        denoised = self.run.denoised[stream]
+        denoised = self.run.predicted(stream)
         if self.negative is not None:
-            denoised = torch.lerp(self.run.denoised[self.negative], denoised, self.guidance)
+            denoised = torch.lerp(self.run.predicted(self.negative), denoised, self.guidance)
         x = stream.latents(float(step.sigma)).to(denoised)
         return ddim_step(x, noise_prediction(x, denoised, step.sigma), step.sigma, step.sigma_next)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,13 +11,13 @@ from ...attention.cross_attention import AttentionMap
 from ...attention.masks import Interpolation, token_mask, word_mask
 from ...attention.self_attention import Attend, Plain, Region
 from ..engine.masks import Grid
-from ..engine.plan import Hook, Place, RunningEdit, Stream, Tap
+from ..engine.plan import Place, RunningEdit
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
-from ..families.layers import Layer, Layers
+from ..families.attention import Hook
+from ..families.layer import Layer, Layers
 from .word_maps import WordMaps, token_groups
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,8 @@ class ReferenceAttention:
 
 class RunningReferenceAttention(RunningEdit):
     tap: ClassVar[Tap] = "keys_values"
+    changes = frozenset({"map"})
+    ignores = frozenset({"keys", "values"})
 
     def __init__(self, edit: ReferenceAttention, run: Run) -> None:
         self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
@@ -81,7 +83,7 @@ class RunningReferenceAttention(RunningEdit):
         if stream is None and self.maps is not None:
             self.maps.add(place.layer, place.grid, self.run.sigma, attention)
 
-    def computes(self, place: Place) -> bool:
+    def works_at(self, place: Place) -> bool:
         return place.guided and place.layer in self.edit.layers and self.run.sigma in self.edit.window
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:

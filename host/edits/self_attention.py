@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from ...attention.masks import token_mask
-from ...attention.self_attention import Attend, Plain, Region, replace_keys_and_values, replace_queries_and_keys
+from ...attention.self_attention import Attend, Inputs, Plain, Region, replace_keys_and_values, replace_queries_and_keys
 from ..engine.masks import Grid
-from ..engine.plan import Hook, Place, RunningEdit, RunningOnBothPrompts, Stream, Tap
+from ..engine.plan import Part, Place, RunningEdit, RunningOnBothPrompts
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
-from ..families.layers import Layer, Layers
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
+from ..families.attention import Hook
+from ..families.layer import Layer, Layers
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +37,21 @@ class ReplaceSelfAttention:
 
 
 class RunningReplaceSelfAttention(RunningEdit):
+    changes: frozenset[Part] = frozenset({"queries", "keys"})
+
     def __init__(self, edit: ReplaceSelfAttention, run: Run) -> None:
         self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
+        self.ignores = self.changes if edit.strength == 1 else frozenset()
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
-        return tap == "hidden" and stream == self.edit.stream and layer in self.edit.layers
+        return tap == "structure" and stream == self.edit.stream and layer in self.edit.layers
 
-    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if not place.guided or place.layer not in self.edit.layers:
-            return query, key, value
-        (source,) = self.run.tapped("hidden", self.edit.stream, place.layer, len(query))
-        return replace_queries_and_keys(query, key, value, source, self.edit.strength)
+    def works_at(self, place: Place) -> bool:
+        return place.guided and place.layer in self.edit.layers
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> Inputs:
+        source = self.run.tapped("structure", self.edit.stream, place.layer, len(query))
+        return replace_queries_and_keys((query, key, value), *source, self.edit.strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +87,10 @@ def on_grid(mask: Tensor, grid: Grid) -> Tensor:
     return token_mask(mask, grid, 0.5, "nearest")
 
 
-class RunningReplaceKeysAndValues(RunningOnBothPrompts):
-    tap: ClassVar[Tap] = "hidden"
+class RunningKeysAndValues(RunningOnBothPrompts):
+    """Looks at the source's keys and values, in its positive and its negative rows."""
+
+    tap: ClassVar[Tap]
 
     def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
         super().__init__(edit.stream, run)
@@ -92,42 +99,47 @@ class RunningReplaceKeysAndValues(RunningOnBothPrompts):
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == self.tap and stream in self.streams and layer in self.edit.layers
 
+    def works_at(self, place: Place) -> bool:
+        return place.layer in self.edit.layers
+
     def source(self, place: Place, rows: int) -> tuple[Tensor, ...]:
         stream = self.edit.stream if place.guided else self.negative
         return self.run.tapped(self.tap, stream, place.layer, rows)
 
-    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if place.layer not in self.edit.layers:
-            return query, key, value
-        return replace_keys_and_values(query, key, value, *self.source(place, len(query)))
+
+class RunningReplaceKeysAndValues(RunningKeysAndValues):
+    tap = "content"
+    changes = ignores = frozenset({"keys", "values"})
+
+    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> Inputs:
+        return replace_keys_and_values((query, key, value), *self.source(place, len(query)))
 
 
-class RunningMaskedKeysAndValues(RunningReplaceKeysAndValues):
-    tap: ClassVar[Tap] = "keys_values"
+class RunningMaskedKeysAndValues(RunningKeysAndValues):
+    tap = "keys_values"
+    changes = frozenset({"map"})
+    ignores = frozenset({"keys", "values"})
 
     def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
         super().__init__(edit, run)
-        self._regions: dict[tuple[tuple[int, int], int], tuple[Region, Region]] = {}
-
-    def computes(self, place: Place) -> bool:
-        return place.layer in self.edit.layers
-
-    def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return query, key, value
+        self._regions: dict[tuple[tuple[int, int], int], tuple[Region, Region, bool]] = {}
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
         source = self.source(place, len(query))
-        inside, outside = self._regions_of(place, query)
+        inside, outside, everywhere = self._regions_of(place, query)
+        if everywhere:
+            plain = partial(torch.empty_like, query)  # All of it is overwritten.
         around = partial(outside.attend, plain, query, *source, attend)
         return inside.attend(around, query, *source, attend)
 
-    def _regions_of(self, place: Place, query: Tensor) -> tuple[Region, Region]:
-        """The masked queries with the source's masked keys, and what is left of both."""
+    def _regions_of(self, place: Place, query: Tensor) -> tuple[Region, Region, bool]:
+        """The masked queries with the source's masked keys, and what is left of both; and whether that is every query."""
         asked = place.grid, len(query)
         if asked not in self._regions:
             masks = (self.edit.target_mask, self.edit.source_mask)
             queries, keys = (on_grid(mask.to(query.device), place.grid).flatten(1).expand(len(query), -1) for mask in masks)
             if not keys.any(dim=1).all() or keys.all(dim=1).any():
                 self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
-            self._regions[asked] = Region.of(queries, keys), Region.of(~queries, ~keys)
+            left_out = (queries & ~keys.any(dim=1, keepdim=True)) | (~queries & keys.all(dim=1, keepdim=True))
+            self._regions[asked] = Region.of(queries, keys), Region.of(~queries, ~keys), not bool(left_out.any())
         return self._regions[asked]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...attention.cross_attention import AttentionMap
 from ...attention.words import Prompt
-from ..families.layers import Layer, Layers
+from ..families.layer import Layer, Layers
 
 
 def token_groups(prompts: tuple[Prompt, ...], groups: list[tuple[str, str]]) -> Tensor:

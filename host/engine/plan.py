@@ -6,87 +6,30 @@ every edit begin a `RunningEdit`: that one may keep state, and is gone when the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from ...attention.cross_attention import AttentionMap
 from ...attention.self_attention import Attend, Plain
 from ...inversion.solvers import Step
-from ...inversion.trajectory import Trajectory
 from ..errors import GraftError
-from ..families.layers import Layer
-from .fingerprints import conditioning_fingerprint
-from .requirements import require_one_prompt
+from ..families.attention import Hook, Site
+from ..families.layer import Layer
+from .sampling_run import Run
+from .stream import Stream, Tap
 from .windows import Window
-
-if TYPE_CHECKING:
-    from .run import Run
 
 PLAN_KEY = "graft_plan"
 RUN_KEY = "graft_run"
 
-Pairing = Literal["same level", "as inverted", "TF-ICON", "TF-ICON cross"]
-"""Which latents a stream shows the model at a noise level: those of that level; those that plain DDIM inversion showed it
-there; or, in TF-ICON's released order, those of `Trajectory.released_level` and those `left_behind_at` it."""
+Part = Literal["queries", "keys", "values", "mask", "map"]
+"""What an edit changes of self-attention: what goes in, which keys are seen, or what is computed of it."""
 
-Tap = Literal["hidden", "queries_keys", "keys_values", "cross", "h"]
-"""What is kept of a stream at a layer: the hidden states that self-attention projects; its queries and keys; its keys and
-values; the queries and keys of cross-attention; or, at `BOTTLENECK`, the output of the middle block."""
-
-Hook = Literal["attn1", "attn2", "step", "h"]
-"""What an edit needs beyond changing self-attention's inputs: computing self-attention or cross-attention itself, a turn
-between steps, or a second prediction in which only the bottleneck is changed."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """A trajectory replayed beside the sampling run with its own `conditioning` (ComfyUI's CONDITIONING, one entry).
-
-    `name` is the node's input that the trajectory came through, `prompt_name` the one its prompt came through (by default
-    `name`_conditioning). Streams of one trajectory under one prompt are equal, so that edits which look at the same picture
-    share its rows.
-    """
-
-    trajectory: Trajectory
-    conditioning: list
-    pairing: Pairing = "same level"
-    name: str = "source"
-    prompt_name: str = ""
-    identity: tuple = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "prompt_name", self.prompt_name or f"{self.name}_conditioning")
-        prompt = self.prompt_name
-        require_one_prompt(self.conditioning, prompt, "a stream")
-        states, options = self.conditioning[0]
-        if len(states) not in (1, self.trajectory.batch):
-            raise GraftError(
-                f"{prompt}: it holds {len(states)} prompts, the {self.name} {self.trajectory.batch} pictures; "
-                f"they must agree, or {prompt} hold one"
-            )
-        same = id(self.trajectory), conditioning_fingerprint(self.conditioning), id(options.get("control")), self.pairing
-        object.__setattr__(self, "identity", same)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stream) and self.identity == other.identity
-
-    def __hash__(self) -> int:
-        return hash(self.identity)
-
-    def label(self, sigma: float) -> float:
-        """The noise level that the model is told of when the target is at `sigma`."""
-        return self.trajectory.released_level(sigma) if self.pairing.startswith("TF-ICON") else sigma
-
-    def latents(self, sigma: float) -> Tensor:
-        """(B, C, h, w): what the model is shown when the target is at noise level `sigma`."""
-        match self.pairing:
-            case "as inverted":
-                return self.trajectory.shown_at(self.label(sigma))
-            case "TF-ICON cross":
-                return self.trajectory.left_behind_at(self.label(sigma))
-        return self.trajectory.at(self.label(sigma))
+INPUTS: frozenset[Part] = frozenset({"queries", "keys", "values"})
+"""What goes in."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +46,10 @@ class Place:
     @property
     def grid(self) -> tuple[int, int]:
         return self.height, self.width
+
+
+def place_of(site: Site, guided: bool = True) -> Place:
+    return Place(site.layer, site.height, site.width, site.heads, guided)
 
 
 class Edit(Protocol):
@@ -128,6 +75,15 @@ class RunningEdit:
     windows: tuple[Window, ...] = ()
     """When it works, where a node says so: in any of these."""
 
+    changes: frozenset[Part] = frozenset()
+    """What it changes of self-attention."""
+
+    ignores: frozenset[Part] = frozenset()
+    """What it does not look at of what goes in, so that edits before it, which change no more than that, come to nothing."""
+
+    name: str = ""
+    """What notes call it."""
+
     def active_at(self, sigma: float) -> bool:
         """Whether it changes or watches attention at this noise level."""
         return any(sigma in window for window in self.windows)
@@ -140,21 +96,27 @@ class RunningEdit:
         """Whether this tap of a stream has to be kept."""
         return False
 
+    def works_at(self, place: Place) -> bool:
+        """Whether it changes the target's self-attention here: by the next methods, of which `changes` says which are called."""
+        return False
+
     def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The hidden states (rows, N, C) that are projected to self-attention's queries, keys and values."""
+        """What self-attention's queries, keys and values are made of, (rows, N, C) of the picture's tokens: in a UNet the hidden states
+        that are projected to them, in a transformer they themselves."""
         return query, key, value
 
-    def computes(self, place: Place) -> bool:
-        """Whether it computes the target's self-attention here. Other edits leave the layer's inputs plain then."""
-        return False
-
-    def computes_stream(self, stream: Stream) -> bool:
-        """Whether it computes this stream's self-attention."""
-        return False
+    def seen(self, place: Place, rows: int, device: torch.device) -> Tensor:
+        """(rows, N), bool: the picture's tokens whose keys and values anybody may see; the same whenever it is asked. Where a row
+        has none, it keeps its own attention."""
+        raise NotImplementedError
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
         """Self-attention's output (rows, N, C) before its projection; `plain` computes what it would be without this edit."""
         return plain()
+
+    def computes_stream(self, stream: Stream) -> bool:
+        """Whether it computes this stream's self-attention."""
+        return False
 
     def stream_attention(
         self, place: Place, stream: Stream, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend

@@ -15,32 +15,32 @@ from comfy.patcher_extension import WrappersMP, get_all_wrappers
 from torch import Tensor
 
 from ..models.pixel_unet import PixelUNet
-from .plan import RUN_KEY
 
 MIDDLE, OUTPUT = "middle_block_after_patch", "output_block_patch"
 Twins = dict[int, int | None]
 """By edited chunk the plain chunk that differs from it in h alone; None if that one is in another call."""
 
 
-def network_call(executor, x, timesteps=None, context=None, y=None, control=None, transformer_options=None, **kwargs) -> Tensor:
-    """The DIFFUSION_MODEL wrapper."""
-    options = transformer_options or {}
-    call, run = Call(executor, x, timesteps, context, y, control, options, kwargs), options.get(RUN_KEY)
-    if run is None or not run.active:
-        return call.output()
-    if run.writing:
-        return call.patched(MIDDLE, run.tap_bottleneck).output()
-    edited = run.two_predictions.edited
-    twins = _twins(options, edited)
+def tapped_call(tap: Callable[[dict], dict], executor, *args, **kwargs) -> Tensor:
+    """A call of the network in which the bottleneck is shown to `tap`, a middle_block_after_patch."""
+    return Call.of_host(executor, *args, **kwargs).patched(MIDDLE, tap).output()
+
+
+def edited_call(
+    edited: dict[int, int], bottleneck: Callable[[Tensor], Tensor], note: Callable[[str], None], executor, *args, **kwargs
+) -> Tensor:
+    """A call of the network in which `bottleneck` changes h of the prompts that `edited` lists, each with the one it repeats."""
+    call = Call.of_host(executor, *args, **kwargs)
+    twins = _twins(call.options, edited)
     if not twins:
         return call.output()
     # Other nodes are shown an ordinary layout, in which an edited chunk is one more of its prompt.
-    call = call.labelled([edited.get(which, which) for which in options["cond_or_uncond"]])
+    call = call.labelled([edited.get(which, which) for which in call.options["cond_or_uncond"]])
     obstacle = _obstacle(call, twins)
     if obstacle is None:
-        return _decoded_twice(call, twins, run.bottleneck)
-    run.note(f"{obstacle}; the edited rows are computed as a whole, which takes longer")
-    return _computed_whole(call, list(twins), run.bottleneck)
+        return _decoded_twice(call, twins, bottleneck)
+    note(f"{obstacle}; the edited rows are computed as a whole, which takes longer")
+    return _computed_whole(call, list(twins), bottleneck)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Call:
     control: dict[str, list[Tensor | None]] | None
     options: dict
     others: dict
+
+    @staticmethod
+    def of_host(executor, x, timesteps=None, context=None, y=None, control=None, transformer_options=None, **others) -> Call:
+        """From what a DIFFUSION_MODEL wrapper is called with."""
+        return Call(executor, x, timesteps, context, y, control, transformer_options or {}, others)
 
     def output(self) -> Tensor:
         return self.executor(self.x, self.timesteps, self.context, self.y, self.control, self.options, **self.others)

@@ -10,16 +10,27 @@ import comfy.sampler_helpers
 import comfy.samplers
 from torch import Tensor
 
-from .plan import Stream
+from .stream import Stream
 
 APART = {"control", "gligen", "mask", "default"}
 """Entries of an encoded prompt that act on its batch as a whole: prompts with one of them are run by themselves."""
 
 
-def encoded(guider, stream: Stream, noise: Tensor, latent_image: Tensor | None, seed: int | None) -> dict:
-    """The stream's conditioning as the host prepares conditionings for a run, apart from the target's, which would lend it
+def with_own_control(conditioning: list) -> list:
+    """The CONDITIONING with ControlNets of its own: the host keeps in each what it made of its hint, for the rows that it ran on first."""
+
+    def copied(control):
+        own = control.copy()
+        return own if control.previous_controlnet is None else own.set_previous_controlnet(copied(control.previous_controlnet))
+
+    controlled = [(states, options, options.get("control")) for states, options in conditioning]
+    return [[states, options if control is None else {**options, "control": copied(control)}] for states, options, control in controlled]
+
+
+def encoded(guider, stream: Stream, prompt: list, noise: Tensor, latent_image: Tensor | None, seed: int | None) -> dict:
+    """The stream's `prompt`, a CONDITIONING, as the host prepares conditionings for a run, apart from the target's, which would lend it
     its areas and ControlNets."""
-    conditioning = {"stream": comfy.sampler_helpers.convert_cond(stream.conditioning)}
+    conditioning = {"stream": comfy.sampler_helpers.convert_cond(prompt)}
     batch = slice(0, stream.trajectory.batch)
     image = None if latent_image is None else latent_image[batch]
     return comfy.samplers.process_conds(guider.inner_model, noise[batch], conditioning, noise.device, image, None, seed)["stream"][0]

@@ -1,97 +1,79 @@
-"""Which attention layers a UNet has, on which grids, and which of them an edit touches."""
+"""Which attention layers the network at hand has, on which grids, and which of them an edit touches."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
-from comfy.ldm.modules.attention import SpatialTransformer
-from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, UNetModel, Upsample
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ..errors import GraftError
-from ..models.pixel_unet import PixelUNet
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One transformer block, named as ComfyUI's `extra_options` name it: `block` ("input", "middle", "output"),
-    its `number`, and the `index` of the transformer inside it."""
-
-    block: str
-    number: int
-    index: int
-
-    @staticmethod
-    def of(options: dict) -> Layer:
-        """The layer that an attention patch is being called for."""
-        block, number = options["block"][:2]
-        return Layer(block, number, options["block_index"])
-
-
-BOTTLENECK = Layer("middle", 0, -1)
-"""The whole middle block: not one of the transformers, but the place of its output, h."""
-
-Layers = frozenset[Layer]
-"""The layers that an edit touches."""
+from .layer import Layer, Layers
+from .table import NAMES, family_of_network
 
 
 def is_unet(model) -> bool:
     return isinstance(model.get_model_object("diffusion_model"), UNetModel)
 
 
-def require_unet(model) -> UNetModel:
-    """The UNet of a ModelPatcher. Raises `GraftError` for any other family of networks."""
+def require_unet(model, instead: str = "") -> UNetModel:
+    """The UNet of a ModelPatcher. Raises `GraftError` for any other family of networks; `instead` says what to take there."""
     network = model.get_model_object("diffusion_model")
     if not is_unet(model):
+        advice = f", or take {instead} for this model" if instead and attention_layers(network) else ""
         raise GraftError(
-            f"model: {type(model.model).__name__} is not a Stable Diffusion UNet; Graft's attention edits need an SD1.x, SD2.x or SDXL checkpoint"
+            f"model: {type(model.model).__name__} is not a Stable Diffusion UNet; this edit needs an SD1.x, SD2.x or SDXL checkpoint{advice}"
         )
+    return network
+
+
+def require_attention(model):
+    """The network of a ModelPatcher. Raises `GraftError` unless it is of a family whose self-attention is reached."""
+    network = model.get_model_object("diffusion_model")
+    if not attention_layers(network):
+        raise GraftError(f"model: the self-attention of {type(model.model).__name__} cannot be edited; it can be of {NAMES}")
     return network
 
 
 def require_bottleneck(model) -> None:
     """Raises `GraftError` unless the network of a ModelPatcher has the bottleneck of a UNet."""
-    if not isinstance(model.get_model_object("diffusion_model"), UNetModel | PixelUNet):
+    if "h" not in family_of_network(model.get_model_object("diffusion_model")).hooks:
         raise GraftError(
-            f"model: {type(model.model).__name__} has no bottleneck; h-space needs a UNet: SD1.x, SD2.x, SDXL, or a model from Load Pixel Diffusion"
+            f"model: {type(model.model).__name__} has no bottleneck; h-space needs a UNet with a middle block: SD1.x, SD2.x, SDXL, or a "
+            "model from Load Pixel Diffusion"
         )
 
 
-def attention_layers(network: UNetModel) -> dict[Layer, int]:
-    """Every transformer block in the order of execution (16 in SD1.x and SD2.x, 70 in SDXL), with its level: how often
-    the latent's grid has been halved there."""
-    return dict(_walk(network))
+def attention_layers(network) -> dict[Layer, int]:
+    """Every attention layer in the order of execution (16 in SD1.x and SD2.x, 70 in SDXL), with its level: how often the latent's
+    grid has been halved there."""
+    return family_of_network(network).layers
 
 
-def _walk(network: UNetModel) -> Iterator[tuple[Layer, int]]:
-    level = 0
-    parts = (("input", network.input_blocks), ("middle", [network.middle_block]), ("output", network.output_blocks))
-    for name, blocks in parts:
-        for number, block in enumerate(blocks):
-            for module in block:
-                if isinstance(module, SpatialTransformer):
-                    yield from ((Layer(name, number, index), level) for index in range(len(module.transformer_blocks)))
-                level += isinstance(module, Downsample) - isinstance(module, Upsample)
-
-
-def all_layers(network: UNetModel) -> Layers:
+def all_layers(network) -> Layers:
     return frozenset(attention_layers(network))
 
 
-def coarse_layers(network: UNetModel) -> Layers:
+def coarse_layers(network) -> Layers:
     """Layers with at most a quarter of the latent's cells as tokens: the rule of Free-Prompt-Editing's and Prompt-to-Prompt's
-    released code at its own size (at most 32 x 32 tokens for 64 x 64 cells), carried over to every size and aspect."""
-    return frozenset(layer for layer, level in attention_layers(network).items() if level >= 1)
+    released code at its own size (at most 32 x 32 tokens for 64 x 64 cells), carried over to every size and aspect. In a network
+    with a single grid all layers."""
+    return _all_of_one_grid(network) or frozenset(layer for layer, level in attention_layers(network).items() if level >= 1)
 
 
-def fine_decoder_layers(network: UNetModel) -> Layers:
+def fine_decoder_layers(network) -> Layers:
     """Layers of the decoder with at least a quarter of the latent's cells as tokens: the last six of SD1.x's sixteen, from
-    which SpecRef and MasaCtrl read appearance."""
-    return frozenset(layer for layer, level in attention_layers(network).items() if layer.block == "output" and level <= 1)
+    which SpecRef and MasaCtrl read appearance. In a network with a single grid all layers."""
+    return _all_of_one_grid(network) or frozenset(
+        layer for layer, level in attention_layers(network).items() if layer.block == "output" and level <= 1
+    )
 
 
-def layers_at(network: UNetModel, level: int) -> Layers:
+def _all_of_one_grid(network) -> Layers:
+    family = family_of_network(network)
+    return frozenset(family.layers) if family.one_grid else frozenset()
+
+
+def layers_at(network, level: int) -> Layers:
     """Layers whose grid is the latent's halved `level` times. Raises `GraftError` if the network has none there."""
     levels = attention_layers(network)
     if level not in levels.values():
@@ -103,15 +85,14 @@ def layers_at(network: UNetModel, level: int) -> Layers:
 
 GRIDS = {"full": 0, "half": 1, "quarter": 2, "eighth": 3}
 """Names of grids by their part of the latent's side: how often it is halved."""
-PARTS = ("input", "middle", "output")
 
 
-def named_layers(network: UNetModel, text: str) -> Layers:
+def named_layers(network, text: str) -> Layers:
     """The layers that a text names, such as "10-15", "output half, output full" or "all, not middle".
 
     Pieces are separated by commas; each adds layers, or takes them away if it begins with "not". A text that begins with "not"
     begins with all layers. The words of a piece are a layer's number in the order of execution, a range of them, the part of the
-    network (`PARTS`), the grid (`GRIDS`) or "all"; several words mean the layers that all of them name.
+    network, the grid (`GRIDS`) or "all"; several words mean the layers that all of them name.
 
     Raises `GraftError` that names the bad piece, also where a piece or the whole text names no layer of this network.
     """
@@ -142,7 +123,7 @@ def _named_by(layers: dict[Layer, int], word: str) -> Layers | None:
     """The layers of one word; None if it is none of the grammar's."""
     if word == "all":
         return frozenset(layers)
-    if word in PARTS:
+    if word in _parts(layers):
         return frozenset(layer for layer in layers if layer.block == word)
     if word in GRIDS:
         return frozenset(layer for layer, level in layers.items() if level == GRIDS[word])
@@ -156,4 +137,8 @@ def _named_by(layers: dict[Layer, int], word: str) -> Layers | None:
 
 def _known(layers: dict[Layer, int]) -> str:
     grids = ", ".join(name for name, level in GRIDS.items() if level in layers.values())
-    return f"this model has layers 0 to {len(layers) - 1}, the parts {', '.join(PARTS)}, and the grids {grids}"
+    return f"this model has layers 0 to {len(layers) - 1}, the parts {', '.join(_parts(layers))}, and the grids {grids}"
+
+
+def _parts(layers: dict[Layer, int]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(layer.block for layer in layers))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from einops import rearrange
 from torch import Tensor
@@ -12,14 +12,14 @@ from torch import Tensor
 from ...attention.cross_attention import AttentionMap
 from ...attention.words import names_in
 from ..edits.word_maps import token_groups
-from ..engine.plan import Hook, Place, RunningEdit, Stream, plan_of
+from ..engine.plan import Place, RunningEdit, plan_of
 from ..engine.run import carry_out
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream
 from ..errors import GraftError
-from ..families.layers import Layer
+from ..families.attention import Hook
+from ..families.layer import Layer
 from ..samplers.sampling import generate
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
 
 
 @dataclass

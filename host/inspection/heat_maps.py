@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..families.layers import Layer, Layers
+from ..families.layer import Layer, Layers
 from .attention_record import AttentionRecord
 from .captions import GREY, READABLE, SMALLEST_TEXT, Scale, as_image, as_tensor, captioned, counted, noise_levels, number, percent, strips
 

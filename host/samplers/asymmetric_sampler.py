@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,12 +14,12 @@ from ...hspace.calibration import calibrated, regularised
 from ...hspace.schedules import TRAINING_STEPS, on_grid, pixel_sigma
 from ...inversion.solvers import Denoiser, Step, StepHook, ddim_step, noise_prediction
 from ...inversion.trajectory import SAME_LEVEL
+from ..engine.engine import Engine
 from ..engine.plan import RUN_KEY
+from ..engine.two_predictions import TwoPredictions
 from ..errors import GraftError
+from ..families.attention import Hook
 from .sampling import GraftSampler, denoiser
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
 
 Clock = Literal["the model's", "the paper's"]
 """Whose schedule says how noisy a timestep is: at 400 the paper's pixel-space models are at sigma 2.04, Stable Diffusion at 1.16."""
@@ -71,21 +71,27 @@ class AsymmetricSampler(GraftSampler):
     """A SAMPLER that runs DDIM and lets edits of the bottleneck change the predicted picture, but not the direction
     (Jeong et al., InjectFusion, WACV 2024, eq. 3 and 4; with `omega` above 0 its Algorithm 2)."""
 
+    serves: frozenset[Hook] = frozenset({"step", "h"})
+
     def __init__(self, intervals: Intervals, omega: float, regularise: bool = True) -> None:
         super().__init__("ddim")
         self.intervals, self.omega, self.regularise = intervals, omega, regularise
 
+    def injected(self, model_sampling, sigmas: Tensor) -> Tensor:
+        """(S,), bool: the steps of `sigmas` (S + 1) for which it makes a second prediction where h is edited."""
+        return self.intervals.injected(model_sampling, sigmas)
+
     def solve(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, after_step: StepHook) -> Tensor:
         denoise, model_sampling = denoiser(model, extra_args), model.inner_model.inner_model.model_sampling
-        run: Run | None = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
-        levels = set() if run is None else set(run.injected_levels())
+        engine: Engine | None = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
+        levels = set() if engine is None else set(engine.injected_levels())
         boosted = self.intervals.boosted(model_sampling, sigmas).tolist()
         # Not the seed itself: the host has drawn the start noise from it.
         seed = (extra_args.get("seed") or 0) + 1
         generators = [torch.Generator().manual_seed(seed + picture) for picture in range(len(x))]
         for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             if float(sigma) in levels:
-                x, denoised, edited = self._injected(denoise, x, sigma, run)
+                x, denoised, edited = self._injected(denoise, x, sigma, engine.run.two_predictions)
                 x_next = asymmetric_step(x, denoised, edited, sigma, sigma_next)
             else:
                 denoised = denoise(x, sigma)
@@ -96,9 +102,9 @@ class AsymmetricSampler(GraftSampler):
             x = after_step(x_next, Step(index, sigma, sigma_next, x, denoised))
         return x
 
-    def _injected(self, denoise: Denoiser, x: Tensor, sigma: Tensor, run: Run) -> tuple[Tensor, Tensor, Tensor]:
+    def _injected(self, denoise: Denoiser, x: Tensor, sigma: Tensor, predictions: TwoPredictions) -> tuple[Tensor, Tensor, Tensor]:
         """The latent to step from, its plain prediction and the prediction to step to."""
-        denoised, edited = run.two_predictions.both(lambda: denoise(x, sigma))
+        denoised, edited = predictions.both(lambda: denoise(x, sigma))
         if self.omega == 0:  # the paper's "no calibration": equation 3, not the limit of equation 10
             return x, denoised, edited
         target = regularised(edited, denoised) if self.regularise else edited

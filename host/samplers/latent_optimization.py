@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import comfy.model_management
 import comfy.samplers
@@ -23,17 +23,18 @@ from ...optimization.dds import dds_gradient, score_difference
 from ...optimization.descent import ADAM, Descent, descend
 from ..edits.key_value_mask import MaskKeysAndValues
 from ..edits.self_attention import ReplaceKeysAndValues
+from ..engine.engine import Engine
 from ..engine.fingerprints import conditioning_fingerprint, model_fingerprint
 from ..engine.masks import require_aspect
 from ..engine.noise_levels import level_at, noise_parts, require_picture_latent, require_timesteps
-from ..engine.plan import RUN_KEY, Edit, Hook, RunningEdit, RunningOnBothPrompts, Stream, plan_of
+from ..engine.plan import RUN_KEY, Edit, RunningEdit, RunningOnBothPrompts, plan_of
 from ..engine.run import carry_out
+from ..engine.sampling_run import Run
+from ..engine.stream import Stream
 from ..errors import GraftError
-from ..families.layers import Layers
+from ..families.attention import Hook
+from ..families.layer import Layers
 from .perceptual import Masks, PerceptualLoss
-
-if TYPE_CHECKING:
-    from ..engine.run import Run
 
 
 class NoisedSource:
@@ -105,9 +106,9 @@ class RunningSourceScore(RunningOnBothPrompts):
     def denoised(self, x: Tensor, sigma: Tensor, model_options: dict) -> Tensor:
         """(B, C, h, w): the guided prediction for the source `x` at `sigma` (B,), by whatever guidance the latent's rows get."""
         run, guider = self.run, self.run.guider
-        rows = [stream for stream in self.streams if stream in run.denoised]
+        rows = [stream for stream in self.streams if stream == self.stream or run.plain]
         conds = [[run.conditionings[stream]] for stream in rows]
-        predictions = [run.denoised[stream] for stream in rows]
+        predictions = [run.predicted(stream) for stream in rows]
         if len(rows) == 1:
             conds, predictions = [*conds, None], [*predictions, torch.zeros_like(x)]
         for function in model_options.get("sampler_pre_cfg_function", ()):
@@ -188,8 +189,8 @@ class LatentOptimizer(comfy.samplers.Sampler):
 
     def sample(self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False) -> Tensor:
         model_options = extra_args["model_options"]
-        run: Run = model_options["transformer_options"][RUN_KEY]
-        (source_score,) = (edit for edit in run.edits if isinstance(edit, RunningSourceScore))
+        engine: Engine = model_options["transformer_options"][RUN_KEY]
+        (source_score,) = (edit for edit in engine.edits if isinstance(edit, RunningSourceScore))
         clean = self.source.clean = self.source.clean.to(noise)
         weights = _weights(self.settings, clean)
         levels, total = sigmas.tolist(), self.settings.iterations
@@ -197,7 +198,7 @@ class LatentOptimizer(comfy.samplers.Sampler):
         def gradient(latent: Tensor, iteration: int) -> Tensor:
             comfy.model_management.throw_exception_if_processing_interrupted()
             self.source.draw(iteration)
-            run.drop_taps()
+            engine.drop_taps()
             level = levels[iteration]
             sigma = clean.new_full((len(clean),), level)
             denoised = model_wrap(self.source.noised(latent, level), sigma, **extra_args)

@@ -34,6 +34,7 @@ from ..engine.requirements import (
     require_one_prompt,
 )
 from ..errors import GraftError
+from ..families.attention import Hook
 
 RECORD_KEY = "graft_record"
 
@@ -58,6 +59,8 @@ class NoFreshNoise:
 class GraftSampler(comfy.samplers.KSAMPLER):
     """A SAMPLER that runs one of Graft's solvers from noise to picture and gives step operators their turn."""
 
+    serves: frozenset[Hook] = frozenset({"step"})
+
     def __init__(self, solver: Solver) -> None:
         super().__init__(self._run)
         self.solver = solver
@@ -66,13 +69,13 @@ class GraftSampler(comfy.samplers.KSAMPLER):
     def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
         if len(sigmas) > 1:  # a sampler without steps has nothing to do
             require_descending(sigmas)
-        run = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
+        engine = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
 
         with _reporting(callback, sigmas, disable) as report:
 
             def after_step(x_next: Tensor, step: Step) -> Tensor:
                 report(step)
-                return x_next if run is None else run.after_step(x_next, step)
+                return x_next if engine is None else engine.after_step(x_next, step)
 
             return self.solve(model, x, sigmas, extra_args, after_step)
 

@@ -36,10 +36,10 @@ COLOURS: dict[str, Rgb] = {
     "dunes": (0.92, 0.76, 0.48),
     "ripples": (0.72, 0.52, 0.28),
     "pebbles": (0.62, 0.55, 0.48),
-    "snow": (0.84, 0.89, 0.97),
-    "far snow": (0.97, 0.98, 1.0),
-    "mounds": (0.95, 0.97, 1.0),
-    "furrows": (0.66, 0.74, 0.88),
+    "snow": (0.78, 0.85, 0.96),
+    "far snow": (0.92, 0.95, 1.0),
+    "mounds": (0.93, 0.96, 1.0),
+    "furrows": (0.60, 0.69, 0.86),
     "firs": (0.14, 0.32, 0.27),
     "sea": (0.20, 0.60, 0.68),
     "far sea": (0.08, 0.34, 0.58),
@@ -196,7 +196,7 @@ def _snow(it: Individual, line: float, wide: float, light: Light) -> list[Part]:
         part("firs", tuple(firs), "firs", volume=PLANE, line=0, ink=1),
         _land(line, wide, "snow", "far snow"),
         part("mounds", _ridge(it, line, wide, -0.03, 0.03), "mounds", volume=PLANE, line=0.6, ink=0),
-        part("furrows", tuple(furrows), "furrows", volume=PLANE, line=0, ink=0.45),
+        part("furrows", tuple(furrows), "furrows", volume=PLANE, line=0, ink=1),
     ]
 
 

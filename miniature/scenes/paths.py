@@ -11,24 +11,32 @@ Point = tuple[float, float]
 STEPS = 10
 """Points per piece of a smooth path: no corner shows at 500 pixels."""
 
+_LEFTWARDS = np.array((-1.0, 1.0))
+_HALF_TURN = np.exp(-1j * np.pi * np.linspace(0, 1, 7)[1:-1])
 _T = np.linspace(0, 1, STEPS, endpoint=False)[:, None]
 _HERMITE = np.stack([2 * _T**3 - 3 * _T**2 + 1, _T**3 - 2 * _T**2 + _T, -2 * _T**3 + 3 * _T**2, _T**3 - _T**2])
-_CIRCLE = np.exp(2j * np.pi * np.arange(48) / 48)
+_CIRCLE = np.exp(2j * np.pi * np.arange(48) / 48).view(float).reshape(-1, 2)
 _QUARTER = np.exp(0.5j * np.pi * np.linspace(0, 1, 9))
+
+
+def following(path: Path) -> Path:
+    """For each point of a ring the next one."""
+    return np.concatenate([path[1:], path[:1]])
 
 
 def ellipse(u: float, v: float, across: float, up: float, tilt: float = 0.0) -> Path:
     """Half-axes `across` and `up`, turned by `tilt` degrees to the left."""
-    ring = np.stack([across * _CIRCLE.real, up * _CIRCLE.imag], axis=1)
-    return moved(turned(ring, tilt) if tilt else ring, u, v)
+    ring = _CIRCLE * (across, up)
+    return (turned(ring, tilt) if tilt else ring) + (u, v)
 
 
 def smooth(points: Sequence[Point], corners: Sequence[int] = (), tension: float = 0.5) -> Path:
     """A closed curve through `points` (cubic Hermite, Catmull-Rom tangents); it has sharp corners at the numbers in `corners`."""
     p = np.asarray(points, float)
-    tangents = tension * (np.roll(p, -1, 0) - np.roll(p, 1, 0))
+    after = following(p)
+    tangents = tension * (after - np.concatenate([p[-1:], p[:-1]]))
     tangents[list(corners)] = 0
-    return _hermite(p, np.roll(p, -1, 0), tangents, np.roll(tangents, -1, 0))
+    return _hermite(p, after, tangents, following(tangents))
 
 
 def open_curve(points: Sequence[Point], tension: float = 0.5) -> Path:
@@ -50,16 +58,16 @@ def ribbon(points: Sequence[Point], widths: Sequence[float] | float) -> Path:
     line = open_curve(points)
     widths = np.full(len(points), widths) if np.isscalar(widths) else np.asarray(widths, float)
     half = 0.5 * np.interp(np.arange(len(line)) / STEPS, np.arange(len(points)), widths)[:, None]
-    along = np.gradient(line, axis=0)
-    along /= np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-9)
-    aside = half * np.stack([-along[:, 1], along[:, 0]], axis=1)
+    steps = line[1:] - line[:-1]
+    along = np.concatenate([steps[:1], steps[1:] + steps[:-1], steps[-1:]])
+    aside = along[:, ::-1] * (half / np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-9)) * _LEFTWARDS
     return np.concatenate([_cap(line[0], -aside[0]), line + aside, _cap(line[-1], aside[-1]), (line - aside)[::-1]])
 
 
 def _cap(middle: np.ndarray, aside: np.ndarray) -> Path:
     """Half a circle that turns from `aside` to its opposite, clockwise about the end of a stroke."""
-    turn = np.exp(-1j * np.pi * np.linspace(0, 1, 7)[1:-1]) * complex(*aside)
-    return middle + np.stack([turn.real, turn.imag], axis=1)
+    turn = _HALF_TURN * complex(aside[0], aside[1])
+    return middle + turn.view(float).reshape(-1, 2)
 
 
 def polygon(points: Sequence[Point], rounding: float = 0.0) -> Path:
@@ -67,7 +75,7 @@ def polygon(points: Sequence[Point], rounding: float = 0.0) -> Path:
     p = np.asarray(points, float)
     if not rounding:
         return p
-    before, after = np.roll(p, 1, 0) - p, np.roll(p, -1, 0) - p
+    before, after = np.concatenate([p[-1:], p[:-1]]) - p, following(p) - p
     reach = lambda edge: edge * np.minimum(0.5, rounding / np.maximum(np.hypot(edge[:, :1], edge[:, 1:]), 1e-9))  # noqa: E731
     start, end = p + reach(before), p + reach(after)
     t = np.linspace(0, 1, 8)[None, :, None]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, floor
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from .parts import Volume
-from .paths import Path
+from .paths import Path, following
 
 Window = tuple[slice, slice]
 GRID = 48
@@ -26,7 +28,7 @@ class Frame:
 
     def pixels(self, path: Path) -> Path:
         across = -self.scale if self.flipped else self.scale
-        return path * np.array((across, -self.scale)) + np.array((self.left, self.base))
+        return path * (across, -self.scale) + (self.left, self.base)
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,18 @@ class Cover:
     fine: Image.Image
     samples: int
 
-    @property
+    @cached_property
     def thickness(self) -> float:
         """Half the width of a typical place, in pixels: twice the area by the circumference (a disc's radius)."""
         area = length = 0.0
         for path in self.paths:
-            step = np.roll(path, -1, 0) - path
-            area += abs(float(path[:, 0] @ step[:, 1] - path[:, 1] @ step[:, 0])) / 2
-            length += float(np.hypot(step[:, 0], step[:, 1]).sum())
+            right, down = path.T
+            step_right, step_down = (following(path) - path).T
+            area += abs(float(right @ step_down - down @ step_right)) / 2
+            length += float(np.hypot(step_right, step_down).sum())
         return 2 * area / max(length, 1e-6)
 
+    @cached_property
     def grid(self) -> np.ndarray:
         """The coverage on at most `GRID` cells per side, over the same window."""
         factor = max(1, round(max(self.alpha.shape) / GRID))
@@ -57,24 +61,21 @@ class Cover:
             return self.alpha
         return np.asarray(self.fine.reduce(factor * self.samples), np.float32) / 255
 
-    def cut(self, alpha: np.ndarray) -> Cover:
-        return Cover(self.window, alpha, self.paths, self.fine, self.samples)
-
 
 def cover(paths: tuple[Path, ...], within: Window, samples: int) -> Cover | None:
     """The coverage of filled `paths` (pixels), or None where nothing of them is `within` the window."""
-    low = np.floor(np.min([path.min(0) for path in paths], 0)).astype(int) - 1
-    high = np.ceil(np.max([path.max(0) for path in paths], 0)).astype(int) + 2
+    points = paths[0] if len(paths) == 1 else np.concatenate(paths)
+    (low_x, low_y), (high_x, high_y) = points.min(0).tolist(), points.max(0).tolist()
     rows, columns = within
-    left, right = max(int(low[0]), columns.start), min(int(high[0]), columns.stop)
-    top, bottom = max(int(low[1]), rows.start), min(int(high[1]), rows.stop)
+    left, right = max(floor(low_x) - 1, columns.start), min(ceil(high_x) + 2, columns.stop)
+    top, bottom = max(floor(low_y) - 1, rows.start), min(ceil(high_y) + 2, rows.stop)
     if right <= left or bottom <= top:
         return None
     fine = Image.new("L", ((right - left) * samples, (bottom - top) * samples))
     draw = ImageDraw.Draw(fine)
-    origin = np.array((left, top))
+    shift = (-left * samples - 0.5, -top * samples - 0.5)
     for path in paths:
-        draw.polygon(((path - origin) * samples - 0.5).ravel().tolist(), fill=255)
+        draw.polygon((path * samples + shift).ravel().tolist(), fill=255)
     return Cover(np.s_[top:bottom, left:right], mean(fine, samples), paths, fine, samples)
 
 
@@ -96,10 +97,17 @@ def _gaussians(pixels: slice, start: int, stop: int, cells: int, sigma: float) -
 
 def blurred(cover: Cover, sigma: float, window: Window, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     """The coverage over `window`, smoothed by a Gaussian of `sigma` pixels and moved by `shift` (right, down) pixels."""
-    grid, (rows, columns) = cover.grid(), cover.window
+    grid, (rows, columns) = cover.grid, cover.window
     down, _ = _gaussians(window[0], rows.start + shift[1], rows.stop + shift[1], grid.shape[0], sigma)
     across, _ = _gaussians(window[1], columns.start + shift[0], columns.stop + shift[0], grid.shape[1], sigma)
     return down @ grid @ across.T
+
+
+def softened(cover: Cover, sigma: float) -> np.ndarray:
+    """The coverage smoothed by about a Gaussian of `sigma` pixels, over its own window. For widths near a pixel, where `blurred`'s
+    grid is too coarse."""
+    coverage = Image.fromarray((cover.alpha * 255).astype(np.uint8))
+    return np.asarray(coverage.filter(ImageFilter.GaussianBlur(sigma)), np.float32) / np.float32(255)
 
 
 def normals(cover: Cover, volume: Volume) -> np.ndarray:
@@ -109,8 +117,8 @@ def normals(cover: Cover, volume: Volume) -> np.ndarray:
     h, w = cover.alpha.shape
     across = np.full((h, w), volume.facing[0], np.float32)
     up = np.full((h, w), volume.facing[1], np.float32)
-    if volume.bulge:
-        grid = cover.grid()
+    if volume.bulge and min(h, w) > 4:
+        grid = cover.grid
         sigma = max(0.55 * cover.thickness * volume.edge, 0.8 * max(h / grid.shape[0], w / grid.shape[1]))
         down, down_slope = _gaussians(rows, rows.start, rows.stop, grid.shape[0], sigma)
         aside, aside_slope = _gaussians(columns, columns.start, columns.stop, grid.shape[1], sigma)

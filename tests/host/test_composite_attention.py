@@ -8,8 +8,8 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from einops import reduce
+from graft.host.engine.passes import WritePass
 from graft.host.engine.plan import RUN_KEY, plan_of
-from graft.host.engine.run import Run
 from graft.host.errors import GraftError
 from graft.host.families.layers import all_layers, require_unet
 from graft.host.samplers.sampling import GraftSampler, invert
@@ -455,17 +455,17 @@ def test_nothing_is_left_after_a_run_that_did_not_finish(sd1, mode, stream, erro
     failing = patched.clone()
 
     def fail(executor, x, sigma, *args, **kwargs):
-        run = args[3][RUN_KEY]
-        runs.append(run)
-        if bool(run.writing) == stream and len(runs) > 2:
+        engine = args[3][RUN_KEY]
+        runs.append(engine)
+        if bool(engine.writing) == stream and len(runs) > 2:
             raise error
         return executor(x, sigma, *args, **kwargs)
 
     failing.add_wrapper_with_key(WrappersMP.APPLY_MODEL, "test", fail)
     with pytest.raises(error):
         ours(failing, main, steps=2)
-    run = runs[0]
-    assert not run.taps and not run.denoised and not run.writing and not run.active and run.tapped_at is None
+    engine = runs[0]
+    assert not engine.run.taps and not engine.run.denoised and not engine.writing and not engine.active and engine.tapped_at is None
     assert snapshot(patched) == before and RUN_KEY not in failing.model_options["transformer_options"]
     assert torch.equal(ours(patched, main, steps=2), whole)
 
@@ -492,13 +492,13 @@ REFUSED = {
 @pytest.mark.parametrize("mode", MODES)
 def test_no_gradient_is_kept_of_anything(monkeypatch, mode):
     """Even where the caller asks for gradients of everything: neither of the result nor of what is kept of the streams."""
-    kept, tap = [], Run._tap
+    kept, tap = [], WritePass._tap
 
-    def watch(run: Run, *args) -> None:
+    def watch(run: WritePass, *args) -> None:
         tap(run, *args)
-        kept.extend(tensor for tensors in run.taps.values() for tensor in tensors)
+        kept.extend(tensor for tensors in run.run.taps.values() for tensor in tensors)
 
-    monkeypatch.setattr(Run, "_tap", watch)
+    monkeypatch.setattr(WritePass, "_tap", watch)
     with torch.inference_mode(False), torch.enable_grad():
         with torch.no_grad():
             model = make_model("sd1")

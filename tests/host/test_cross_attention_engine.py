@@ -7,8 +7,9 @@ from comfy.ldm.modules.attention import optimized_attention
 from comfy.patcher_extension import WrappersMP
 from graft.attention.words import WordError
 from graft.host.edits.self_attention import ReplaceSelfAttention
-from graft.host.engine.plan import RUN_KEY, Plan, Stream, plan_of
+from graft.host.engine.plan import RUN_KEY, Plan, plan_of
 from graft.host.engine.run import carry_out
+from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
 from graft.host.families.layers import coarse_layers, require_unet
@@ -185,9 +186,9 @@ def test_nothing_is_left_after_a_run_that_did_not_finish(sd1, error, stream):
     failing = patched.clone()
 
     def fail(executor, x, sigma, *args, **kwargs):
-        run = args[3][RUN_KEY]
-        runs.append(run)
-        if bool(run.writing) == stream and len(runs) > 3:
+        engine = args[3][RUN_KEY]
+        runs.append(engine)
+        if bool(engine.writing) == stream and len(runs) > 3:
             raise error
         return executor(x, sigma, *args, **kwargs)
 
@@ -198,7 +199,7 @@ def test_nothing_is_left_after_a_run_that_did_not_finish(sd1, error, stream):
         guider.sample(noise(0), torch.zeros_like(noise(0)), comfy.samplers.sampler_object("euler"), schedule(sd1, STEPS), disable_pbar=True)
     assert guider.model_options is options and RUN_KEY not in options["transformer_options"]
     assert set(guider.conds) == {"positive", "negative"}
-    assert runs[0].taps == {} and not runs[0].writing and not runs[0].active
+    assert runs[0].run.taps == {} and not runs[0].writing and not runs[0].active
     assert snapshot(patched) == before
     assert torch.equal(sample(patched, TARGET, NEGATIVE, steps=STEPS), whole)
 

@@ -184,7 +184,7 @@ def test_the_contents_h_is_what_its_own_run_computed(model):
 
     def keep(executor, *args):
         result = executor(*args)
-        run = args[-1]["transformer_options"][RUN_KEY]
+        run = args[-1]["transformer_options"][RUN_KEY].run
         tapped.update((run.sigma, h) for (tap, *_), (h, *_) in run.taps.items() if tap == "h")
         return result
 

@@ -151,7 +151,7 @@ def test_a_mask_of_another_resolution_of_the_picture_fits(sd1):
 
 def test_models_without_self_attention_of_this_kind_are_refused_by_name(sd1):
     sd1.add_object_patch("diffusion_model", torch.nn.Linear(1, 1))
-    with pytest.raises(GraftError, match=r"^model: BaseModel is not a Stable Diffusion UNet"):
+    with pytest.raises(GraftError, match=r"^model: the self-attention of BaseModel cannot be edited"):
         edited(sd1)
 
 

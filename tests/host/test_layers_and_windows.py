@@ -6,8 +6,8 @@ import pytest
 import torch
 from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
+from graft.host.families.layer import Layer
 from graft.host.families.layers import (
-    Layer,
     attention_layers,
     coarse_layers,
     fine_decoder_layers,
@@ -15,6 +15,7 @@ from graft.host.families.layers import (
     named_layers,
     require_unet,
 )
+from graft.host.families.unet import site_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import FULL_SDXL_DEPTHS, make_model, prompt, sample, schedule
@@ -34,7 +35,7 @@ def seen_layers(model, height: int, width: int) -> dict[Layer, int]:
     seen, model = {}, model.clone()
 
     def look(query, key, value, options):
-        seen[Layer.of(options)] = query.shape[1]
+        seen[site_of(options).layer] = query.shape[1]
         return query, key, value
 
     model.set_model_attn1_patch(look)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from graft.host.engine.pictures import decode, encode, psnr
-from graft.host.families.layers import Layer, attention_layers, require_unet
+from graft.host.families.layer import Layer
+from graft.host.families.layers import attention_layers, require_unet
 from graft.host.models import miniature
 from graft.miniature.world import sample_scene
 

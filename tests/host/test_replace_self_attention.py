@@ -7,7 +7,8 @@ from comfy.ldm.modules.attention import BasicTransformerBlock
 from einops import rearrange
 from graft.attention.self_attention import replace_queries_and_keys
 from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
-from graft.host.engine.plan import Plan, Stream, plan_of
+from graft.host.engine.plan import Plan, plan_of
+from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
 from graft.host.families.layers import attention_layers, coarse_layers, require_unet
@@ -74,7 +75,7 @@ def test_in_the_hosts_block_the_swap_is_a_replaced_attention_map_in_float64(stre
         return query, key, value
 
     def swap(query, key, value, options):
-        return replace_queries_and_keys(query, key, value, taps[0], strength)
+        return replace_queries_and_keys((query, key, value), taps[0], taps[0], strength)
 
     source = block(hidden[:1], context[:1], {**place, "patches": {"attn1_patch": [tap]}})
     target = block(hidden[1:], context[1:], {**place, "patches": {"attn1_patch": [swap]}})

@@ -8,7 +8,8 @@ import torch
 from graft.attention.words import WordError
 from graft.host.engine.noise_levels import percent_at
 from graft.host.errors import GraftError
-from graft.host.families.layers import Layer, attention_layers, layers_at, require_unet
+from graft.host.families.layer import Layer
+from graft.host.families.layers import attention_layers, layers_at, require_unet
 from graft.host.inspection.attention_record import AttentionRecord, generate_and_record
 from graft.host.inspection.captions import Scale, strips
 from graft.host.inspection.heat_maps import CELL, TITLE, colours, layers_by_steps, over_grey, over_picture

@@ -4,8 +4,9 @@ import comfy.controlnet
 import pytest
 import torch
 from graft.host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
-from graft.host.engine.plan import Plan, Stream
+from graft.host.engine.plan import Plan
 from graft.host.engine.run import carry_out
+from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.families.layers import coarse_layers, require_unet
 from tiny_models import noise, prompt, random_trajectory, sample, schedule, watched

@@ -182,9 +182,9 @@ def watched(model) -> tuple[object, list[Call]]:
     clone, calls = model.clone(), []
 
     def watch(executor, x, sigma, c_concat=None, c_crossattn=None, control=None, transformer_options=None, **kwargs):
-        run = transformer_options.get(RUN_KEY)
+        engine = transformer_options.get(RUN_KEY)
         denoised = executor(x, sigma, c_concat, c_crossattn, control, transformer_options, **kwargs)
-        stream = run is not None and bool(run.writing)
+        stream = engine is not None and bool(engine.writing)
         order = list(transformer_options["cond_or_uncond"])
         calls.append(Call(order, float(sigma[0]), x.clone(), c_crossattn.clone(), denoised.clone(), stream))
         return denoised

@@ -118,7 +118,7 @@ def test_replacing_keys_and_values_keeps_the_targets_queries():
     """The oracle is MasaCtrl's equation 4: softmax(Q_t K_s^T / sqrt(d)) V_s, with projections of hidden states."""
     target, source = draw(7, 2, QUERIES, CHANNELS), draw(8, 2, QUERIES, CHANNELS)
     to_query, to_key, to_value = (draw(seed, CHANNELS, CHANNELS) for seed in (9, 10, 11))
-    query, key, value = replace_keys_and_values(target, target, target, source)
+    query, key, value = replace_keys_and_values((target,) * 3, source, source)
     edited = attend(query @ to_query, key @ to_key, value @ to_value)
     expected = attend(target @ to_query, source @ to_key, source @ to_value)
     torch.testing.assert_close(edited, expected, rtol=1e-12, atol=1e-12)

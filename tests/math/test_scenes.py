@@ -1,6 +1,7 @@
 """The world of things: pictures are pure functions of scenes, masks agree with pictures, and truths change what they should."""
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 seeds = st.integers(0, 2**32 - 1)
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=6, deadline=None)
 SIDE = 96
 
 
@@ -106,14 +107,16 @@ def test_recolouring_changes_the_things_own_pixels_only_and_none_in_ink(seed, co
     assert changed_pixels(scene, other).any() == (colour != scene.things[0].colour and style != "ink drawing")
 
 
-@given(seeds, st.sampled_from(DRAWN), st.floats(-0.1, 0.1))
+@given(seeds, st.sampled_from(DRAWN), st.floats(0.03, 0.1))
 @few
 def test_other_moved_and_mirrored_things_change_nothing_outside_the_old_and_new_masks(seed, kind, shift):
     scene = scene_of(seed, count=2)
-    thing = scene.things[1]
+    thing, before = scene.things[1], drawn(scene)
     for other in (scene.exchanged(1, kind), scene.moved(1, thing.x + shift, thing.y), scene.mirrored(1), scene.without(1)):
-        masks = [mask > 0 for rendering in (drawn(scene), drawn(other)) for mask in (*rendering.objects, *rendering.shadows)]
-        assert not (changed_pixels(scene, other) & ~np.logical_or.reduce(masks)).any()
+        after = drawn(other)
+        masks = [mask > 0 for rendering in (before, after) for mask in (*rendering.objects, *rendering.shadows)]
+        touched = np.abs(before.picture - after.picture).max(axis=-1) > 1e-5
+        assert touched.any() and not (touched & ~np.logical_or.reduce(masks)).any()
         assert other.things[0] is scene.things[0]
 
 
@@ -140,7 +143,7 @@ def test_every_thing_is_drawn_within_its_box_and_fills_it(kind):
 @pytest.mark.parametrize("kind", DRAWN)
 def test_no_two_individuals_are_equal(kind):
     scenes = [
-        Scene("meadow", things=(Thing(kind, "red" if kind in world.COLOURED else None, size=0.8, individual=seed),)) for seed in range(6)
+        Scene("meadow", things=(Thing(kind, "red" if kind in world.COLOURED else None, size=0.6, individual=seed),)) for seed in range(6)
     ]
     pictures = [drawn(scene).picture for scene in scenes]
     for number, picture in enumerate(pictures):
@@ -228,13 +231,12 @@ def test_a_thing_has_a_colour_exactly_if_its_kind_does():
     assert Scene("sand", things=(CAR,)).exchanged(0, "mushroom").things[0].colour == "orange"
 
 
-@pytest.mark.parametrize("one", world.STYLES)
-@pytest.mark.parametrize("other", world.STYLES)
-def test_styles_differ_at_a_glance_even_out_of_focus(one, other):
-    """The mean difference of pictures blurred to 8 x 8: what a little noise and denoising does not change."""
-
-    def blurred(style):
-        return np.stack([render(scene_of(seed).restyled(style), 64).picture.reshape(8, 8, 8, 8, 3).mean((1, 3)) for seed in range(8)])
-
-    distance = np.abs(blurred(one) - blurred(other)).mean()
-    assert distance == 0 if one == other else distance > 0.05
+def test_styles_differ_at_a_glance_even_out_of_focus():
+    """The mean difference of the same scenes' pictures, seen as 8 x 8 patches: what a little noise and denoising does not change."""
+    scenes = [scene_of(seed) for seed in range(5)]
+    glance = {
+        style: np.stack([render(scene.restyled(style), 64).picture.reshape(8, 8, 8, 8, 3).mean((1, 3)) for scene in scenes])
+        for style in world.STYLES
+    }
+    for one, other in combinations(world.STYLES, 2):
+        assert np.abs(glance[one] - glance[other]).mean() > 0.08, (one, other)

@@ -33,25 +33,25 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch
 def test_replacing_queries_and_keys_replaces_the_attention_map():
     """The oracle is the paper's own wording: the target's map overwritten by the source's, its values kept."""
     expected = attention_map(SOURCE, SOURCE) @ heads(TARGET, TO_VALUE)
-    edited = attend(*replace_queries_and_keys(TARGET, TARGET, TARGET, SOURCE))
+    edited = attend(*replace_queries_and_keys((TARGET,) * 3, SOURCE, SOURCE))
     torch.testing.assert_close(edited, expected, rtol=1e-12, atol=1e-12)
     assert float((edited - attend(TARGET, TARGET, TARGET)).abs().max()) > 0.1
 
 
 def test_strength_moves_hidden_states_from_the_target_to_the_source():
-    query, key, value = replace_queries_and_keys(TARGET, TARGET, TARGET, SOURCE, 0.25)
+    query, key, value = replace_queries_and_keys((TARGET,) * 3, SOURCE, SOURCE, 0.25)
     torch.testing.assert_close(query, 0.75 * TARGET + 0.25 * SOURCE)
     torch.testing.assert_close(key, 0.75 * TARGET + 0.25 * SOURCE)
     assert torch.equal(value, TARGET)
 
 
 def test_no_strength_changes_no_bit():
-    for edited in replace_queries_and_keys(TARGET, TARGET, TARGET, SOURCE, 0.0):
+    for edited in replace_queries_and_keys((TARGET,) * 3, SOURCE, SOURCE, 0.0):
         assert torch.equal(edited, TARGET)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
 def test_nothing_is_written_to(strength):
     target, source = TARGET.clone(), SOURCE.clone()
-    replace_queries_and_keys(target, target, target, source, strength)
+    replace_queries_and_keys((target,) * 3, source, source, strength)
     assert torch.equal(target, TARGET) and torch.equal(source, SOURCE)

@@ -64,7 +64,7 @@ def _full_size(checkpoint: Path, pixels: int, steps: int):
 def free_prompt_editing(laboratory, batch: int):
     """Free-Prompt-Editing: its edits, and what samples with them."""
     from graft.host.edits.self_attention import ReplaceSelfAttention
-    from graft.host.engine.plan import Stream
+    from graft.host.engine.stream import Stream
     from graft.host.engine.windows import Window
     from graft.host.families.layers import all_layers, require_unet
 
@@ -131,7 +131,7 @@ def injectfusion(laboratory, batch: int):
     from comfy_extras.nodes_custom_sampler import Noise_RandomNoise
     from evaluation.laboratory import UNSEEN
     from graft.host.edits.h_space import MixHSpace
-    from graft.host.engine.plan import Stream
+    from graft.host.engine.stream import Stream
     from graft.host.samplers.asymmetric_sampler import AsymmetricSampler, Intervals
     from graft.host.samplers.sampling import GraftSampler, record
 

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from graft.host.edits.self_attention import ReplaceSelfAttention
 from graft.host.engine.pictures import psnr
-from graft.host.engine.plan import Plan, Stream
+from graft.host.engine.plan import Plan
 from graft.host.engine.run import carry_out
+from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.families.layers import all_layers, coarse_layers, require_unet
 from graft.host.samplers.sampling import invert

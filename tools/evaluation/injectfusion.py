@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from graft.host.edits.h_space import MixHSpace
 from graft.host.engine.pictures import decode, encode
-from graft.host.engine.plan import Plan, Stream
+from graft.host.engine.plan import Plan
 from graft.host.engine.run import carry_out
+from graft.host.engine.stream import Stream
 from graft.host.models import pixel_diffusion
 from graft.host.samplers.asymmetric_sampler import AsymmetricSampler, Intervals
 from graft.host.samplers.sampling import invert, reconstruct

@@ -9,8 +9,9 @@ import comfy.samplers
 import numpy as np
 import torch
 from graft.host.engine.pictures import psnr
-from graft.host.engine.plan import Edit, Plan, Stream
+from graft.host.engine.plan import Edit, Plan
 from graft.host.engine.run import carry_out
+from graft.host.engine.stream import Stream
 from graft.host.samplers.sampling import GraftSampler, invert
 from graft.inversion.trajectory import Trajectory
 from graft.miniature.judge import Seen, Verdict

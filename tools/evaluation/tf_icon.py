@@ -15,8 +15,9 @@ from graft.host.edits.composite_attention import CompositeAttention, Mode
 from graft.host.edits.composition import composed_start
 from graft.host.engine.exceptional_prompt import encode_exceptional_prompt
 from graft.host.engine.pictures import psnr
-from graft.host.engine.plan import Edit, Plan, Stream
+from graft.host.engine.plan import Edit, Plan
 from graft.host.engine.run import carry_out
+from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.families.layers import all_layers, require_unet
 from graft.host.samplers.sampling import GraftSampler, invert

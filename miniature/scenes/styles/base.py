@@ -40,7 +40,11 @@ class Sheet:
 
     @cached_property
     def grain(self) -> np.ndarray:
-        return noise(self.seed + 1, self.height, self.width, 100)
+        """Coarse and, on large sheets, also fine."""
+        grain = noise(self.seed + 1, self.height, self.width, 100)
+        if self.unit <= 256:
+            return grain
+        return np.float32(0.5) * grain + np.float32(0.75) * noise(self.seed + 4, self.height, self.width, self.unit / 1.6)
 
     @cached_property
     def mottling(self) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from ..palette import mix
 from .base import Layer, Painter, Sheet, Surface
 
-TINT = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.84, 0.76), "night": (0.62, 0.66, 0.92)}
+TINT = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.90, 0.84), "night": (0.66, 0.68, 0.90)}
 SHADE = {"day": (0.74, 0.76, 0.90), "evening": (0.78, 0.66, 0.78), "night": (0.66, 0.68, 0.84)}
 
 SKY = {"day": (1.0, 0.94, 0.78), "evening": (0.95, 0.56, 0.50), "night": (0.20, 0.18, 0.42)}

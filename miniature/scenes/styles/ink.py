@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from ..palette import brightness
 from ..parts import MAIN, MAIN_DARK, MAIN_LIGHT
+from ..paths import following
 from ..raster import Cover, mean
 from .base import Layer, Painter, Sheet, Surface
 
@@ -113,9 +114,10 @@ class Ink(Painter):
 
 def _swell(points: np.ndarray, sun: tuple[float, float, float]) -> np.ndarray:
     """The relative width of the line that starts at each point of a ring: a quarter on the lit side to more than one on the other."""
-    step = np.roll(points, -1, 0) - points
+    after = following(points)
+    step = after - points
     length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-6)
-    turn = np.sign(points[:, 0] @ np.roll(points[:, 1], -1) - points[:, 1] @ np.roll(points[:, 0], -1)) or 1.0
+    turn = np.sign(points[:, 0] @ after[:, 1] - points[:, 1] @ after[:, 0]) or 1.0
     outward = turn * np.stack([step[:, 1], -step[:, 0]], axis=1) / length[:, None]
     away = -(outward @ np.array((sun[0], -sun[1]))) / np.hypot(sun[0], sun[1])
     return 0.78 + 0.45 * away

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..parts import Drawing, Individual
 from ..scene import Kind
-from . import animals, birds, plants, vehicles
+from . import animals, birds, figures, furniture, house, kitchen, leisure, plants, vehicles
 
 THINGS: dict[Kind, Callable[[Individual], Drawing]] = {
     "rabbit": animals.rabbit,
@@ -18,8 +18,19 @@ THINGS: dict[Kind, Callable[[Individual], Drawing]] = {
     "car": vehicles.car,
     "sailboat": vehicles.sailboat,
     "rocket": vehicles.rocket,
+    "house": house.house,
     "cactus": plants.cactus,
     "mushroom": plants.mushroom,
     "tree": plants.tree,
-    "apple": plants.apple,
+    "snowman": figures.snowman,
+    "apple": kitchen.apple,
+    "teapot": kitchen.teapot,
+    "burger": kitchen.burger,
+    "guitar": leisure.guitar,
+    "umbrella": furniture.umbrella,
+    "chair": furniture.chair,
+    "lamp": furniture.lamp,
+    "robot": figures.robot,
+    "balloon": leisure.balloon,
+    "star": figures.star,
 }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from ..parts import Part, part
-from ..paths import Path, ellipse, ribbon
+from ..paths import Path, Point, ellipse, ribbon, turned
 
 
 def eye(name: str, u: float, v: float, radius: float, tall: float = 1.15) -> tuple[Part, Part]:
@@ -24,3 +27,8 @@ def eye(name: str, u: float, v: float, radius: float, tall: float = 1.15) -> tup
 def leaf(points: list[tuple[float, float]], width: float) -> Path:
     """An oval along a line of three points, narrow at its end."""
     return ribbon(points, [0.55 * width, width, 0.25 * width])
+
+
+def leaning(parts: Sequence[Part], degrees: float, about: Point) -> tuple[Part, ...]:
+    """All of a thing, turned to the left."""
+    return tuple(replace(each, outlines=tuple(turned(path, degrees, about) for path in each.outlines)) for each in parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..parts import MAIN, MAIN_DARK, MAIN_LIGHT, PLANE, SOFT, WHITE, Drawing, Individual, Part, part
+from ..parts import MAIN, MAIN_DARK, PLANE, SOFT, WHITE, Drawing, Individual, Part, part
 from ..paths import Path, box, ellipse, polygon, ribbon, smooth
 
 
@@ -275,40 +275,3 @@ def _foliage(it: Individual, u: float, v: float, across: float, up: float) -> Pa
         reach = 1.0 if k % 2 else 0.86 + it.between(-0.03, 0.03)
         points.append((u + across * reach * np.cos(turn), v + up * reach * np.sin(turn)))
     return smooth(points)
-
-
-def apple(it: Individual) -> Drawing:
-    wide, drop, lean = it.between(0.40, 0.46), it.between(0.04, 0.09), it.between(-0.06, 0.08)
-    right = [(0.15, 0.855), (0.75 * wide, 0.84), (wide, 0.60), (0.86 * wide, 0.26), (0.44 * wide, 0.03)]
-    body = smooth([(0, 0.855 - drop), *right, (0, 0.065), *[(-u, v) for u, v in reversed(right)]])
-    speckles = tuple(ellipse(u * wide, v, 0.010, 0.010) for u, v in it.many(14, (-0.8, 0.8), (0.2, 0.72)))
-    parts = [
-        part("stalk", ribbon([(0, 0.78), (0.3 * lean, 0.86), (lean, 0.965)], [0.030, 0.030, 0.045]), "stalk", gloss=0.2, lift=0.1, ink=0.9),
-        part("body", body, MAIN, gloss=1.0),
-        part("speckles", speckles, MAIN_LIGHT, on="body", line=0, ink=0.9),
-        part(
-            "hollow",
-            smooth([(-0.15, 0.79), (0, 0.835 - drop), (0.15, 0.79), (0, 0.745 - drop / 2)], corners=(0, 2)),
-            MAIN_DARK,
-            on="body",
-            line=0.4,
-        ),
-        part("stalk's foot", ribbon([(0.0, 0.765), (0.3 * lean, 0.86)], [0.026, 0.030]), "stalk", gloss=0.2, lift=0.1, line=0.5, ink=0.9),
-    ]
-    if it.chance(0.75):
-        tip = it.one_of(-1, 1)
-        blade = smooth(
-            [(0.3 * lean, 0.86), (tip * 0.12, 0.955), (tip * 0.27, 0.93), (tip * 0.33, 0.865), (tip * 0.19, 0.835)], corners=(0, 3)
-        )
-        parts += [
-            part("leaf", blade, "leaf", lift=0.35, gloss=0.4, ink=0),
-            part(
-                "vein",
-                ribbon([(0.3 * lean, 0.862), (tip * 0.17, 0.895), (tip * 0.30, 0.872)], [0.006, 0.010, 0.003]),
-                "vein",
-                on="leaf",
-                line=0,
-                ink=1,
-            ),
-        ]
-    return Drawing(tuple(parts), {"stalk": (0.36, 0.24, 0.14), "leaf": (0.36, 0.62, 0.22), "vein": (0.22, 0.42, 0.14)})

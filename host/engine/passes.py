@@ -1,0 +1,199 @@
+"""The two passes of a denoise call, as the network reports them layer by layer: the streams' is looked at, the target's is edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ...attention.cross_attention import AttentionMap, Term
+from ...attention.self_attention import Attend, Plain, Region
+from ..families.attention import Attention, Inputs, Site
+from ..families.layer import BOTTLENECK, Layer
+from .plan import INPUTS, Place, RunningEdit, place_of
+from .precedence import Precedence
+from .sampling_run import Run
+from .shared_decoder import edited_call, tapped_call
+from .stream import Stream, Tap
+
+Change = tuple[tuple[RunningEdit, ...], Callable[[Plain], Tensor]]
+"""Edits, and what they make of the output that they can ask for."""
+
+
+@dataclass(frozen=True)
+class WritePass:
+    """Some streams run in one batch; what active edits read of them is kept."""
+
+    run: Run
+    active: tuple[RunningEdit, ...]
+    members: tuple[tuple[Stream, slice], ...]
+    heard: set[Layer] = field(default_factory=set)
+    """The layers that have reported: none if the network was not run."""
+
+    def attention_inputs(self, site: Site, inputs: Inputs) -> Inputs:
+        self.heard.add(site.layer)
+        query, key, value = inputs
+        self._tap("structure", site.layer, query, key)
+        self._tap("content", site.layer, key, value)
+        return inputs
+
+    def self_attention(self, attention: Attention) -> Tensor:
+        (query, key, value), place = attention.inputs, place_of(attention.site)
+        self._tap("queries_keys", place.layer, query, key)
+        self._tap("keys_values", place.layer, key, value)
+        edited = []
+        for stream, rows in self.members:
+            inputs = place, stream, query[rows], key[rows], value[rows]
+            computing = [edit for edit in self.active if edit.computes_stream(stream)]
+            changes = [((edit,), _computed(edit.stream_attention, inputs, attention.attending(rows))) for edit in computing]
+            if changes:
+                attention.site.require_all_tokens(query)
+                edited.append((rows, _chained(changes, rows, attention, Precedence(self.run))))
+        return attention.joined(edited)
+
+    def cross_attention(self, attention: Attention) -> Tensor:
+        (query, key, _), place = attention.inputs, place_of(attention.site)
+        self._tap("cross", place.layer, query, key)
+        for stream, rows in self.members:
+            own = AttentionMap((Term(query[rows], key[rows]),), place.heads)
+            for edit in self.active:
+                edit.watch(place, own, stream)
+        return attention.plain
+
+    def network(self, executor, *args, **kwargs) -> Tensor:
+        return tapped_call(self._tap_bottleneck, executor, *args, **kwargs)
+
+    def _tap_bottleneck(self, data: dict) -> dict:
+        self._tap("h", BOTTLENECK, data["h"])
+        return data
+
+    def _tap(self, tap: Tap, layer: Layer, *tensors: Tensor) -> None:
+        """Keeps the rows of the streams, where an active edit will read them."""
+        for stream, rows in self.members:
+            if any(edit.reads(tap, stream, layer) for edit in self.active):
+                # In a UNet queries, keys and values are made of one tensor, which is kept once.
+                kept = {id(tensor): tensor[rows].clone() for tensor in tensors}
+                self.run.taps[tap, stream, layer] = tuple(kept[id(tensor)] for tensor in tensors)
+
+
+@dataclass(frozen=True)
+class ReadPass:
+    """The host's own call for the target, which active edits change."""
+
+    run: Run
+    active: tuple[RunningEdit, ...]
+    regions: dict[tuple, Region] = field(default_factory=dict)
+    """What is seen of the picture, by edits, grid and rows: the run keeps it."""
+    checks: bool = False
+    """Whether every layer has to see all tokens, edited or not."""
+
+    def attention_inputs(self, site: Site, inputs: Inputs) -> Inputs:
+        if self.checks:
+            site.require_all_tokens(inputs[0])
+        edited = list(inputs)
+        for rows, place in self._places(site):
+            changing = [edit for edit in self.active if edit.changes & INPUTS and edit.works_at(place)]
+            if not changing:
+                continue
+            site.require_all_tokens(inputs[0])
+            before = after = tuple(tensor[rows] for tensor in inputs)
+            for edit in changing:
+                after = edit.attention_inputs(place, *after)
+            for index, (old, new) in enumerate(zip(before, after, strict=True)):
+                if new is not old:
+                    if edited[index] is inputs[index]:
+                        edited[index] = inputs[index].clone()
+                    edited[index][rows] = new
+        return tuple(edited)
+
+    def self_attention(self, attention: Attention) -> Tensor:
+        edited = []
+        for rows, place in () if attention.imposed else self._places(attention.site):
+            working = [edit for edit in self.active if edit.works_at(place)]
+            precedence = Precedence(self.run, [edit for edit in working if edit.changes & INPUTS])
+            changes = [*self._hiding(working, place, rows, attention), *self._computing(working, place, rows, attention)]
+            if changes:
+                attention.site.require_all_tokens(attention.inputs[0])
+                edited.append((rows, _chained(changes, rows, attention, precedence)))
+        if attention.replaced:
+            # It may look at what it is shown, as Self-Attention Guidance does, whether edits ask for its output or not.
+            _ = attention.plain
+            if edited:
+                self.run.note("another node replaces self-attention too; where an edit computes it, the edit takes its place")
+        return attention.joined(edited)
+
+    def _hiding(self, working: list[RunningEdit], place: Place, rows: slice, attention: Attention) -> list[Change]:
+        """All edits that hide keys together, as one change."""
+        hiding = [edit for edit in working if "mask" in edit.changes]
+        if not hiding:
+            return []
+        query = attention.inputs[0][rows]
+        asked = (*map(id, hiding), place.grid, len(query))
+        if asked not in self.regions:
+            seen = [edit.seen(place, len(query), query.device) for edit in hiding]
+            self.regions[asked] = attention.region(torch.stack(seen).all(dim=0))
+        return [(tuple(hiding), lambda plain: attention.seeing(self.regions[asked], rows))]
+
+    @staticmethod
+    def _computing(working: list[RunningEdit], place: Place, rows: slice, attention: Attention) -> list[Change]:
+        inputs = place, *(part[rows] for part in attention.inputs)
+        return [((edit,), _computed(edit.self_attention, inputs, attention.attending(rows))) for edit in working if "map" in edit.changes]
+
+    def cross_attention(self, attention: Attention) -> Tensor:
+        query, key, value = attention.inputs
+        # The host repeats a prompt to the length of a longer one; once is enough.
+        once = slice(0, self.run.guided_tokens)
+        edited = []
+        for rows, place in () if attention.imposed else self._places(attention.site):
+            if not place.guided:
+                continue
+            plain = changed = AttentionMap((Term(query[rows], key[rows, once]),), place.heads)
+            precedence = Precedence(self.run)
+            for edit in self.active:
+                before, changed = changed, edit.cross_attention(place, changed)
+                if changed is not before:
+                    precedence.add_map(edit, before, changed)
+            for edit in self.active:
+                edit.watch(place, changed, None)
+            if changed is not plain:
+                edited.append((rows, changed.apply(value[rows, once], attention.attending(rows))))
+        if edited and attention.replaced:
+            self.run.note("another node replaces cross-attention too; on the positive prompt's rows the edit takes its place")
+        return attention.joined(edited)
+
+    def network(self, executor, *args, **kwargs) -> Tensor:
+        return edited_call(self.run.two_predictions.edited, self.bottleneck, self.run.note, executor, *args, **kwargs)
+
+    def bottleneck(self, h: Tensor) -> Tensor:
+        """(rows, C, h, w) of one chunk of edited rows, after all active edits."""
+        for edit in self.active:
+            h = edit.bottleneck(h)
+        return h
+
+    def _places(self, site: Site) -> Iterator[tuple[slice, Place]]:
+        """The target's rows that edits may touch, chunk by chunk."""
+        for which, rows in site.chunks():
+            if which in self.run.guided | self.run.plain:
+                yield rows, place_of(site, which in self.run.guided)
+
+
+def _computed(compute: Callable[..., Tensor], inputs: tuple, attend: Attend) -> Callable[[Plain], Tensor]:
+    return lambda plain: compute(*inputs, plain, attend)
+
+
+def _chained(changes: list[Change], rows: slice, attention: Attention, precedence: Precedence) -> Tensor:
+    """The output for `rows` after all `changes`, each of which can ask for what came out of those before it."""
+    outputs: list[Tensor] = []
+    asked: set[int] = set()
+
+    def before(count: int) -> Tensor:
+        asked.add(count)
+        return outputs[count - 1] if count else attention.plain_of(rows)
+
+    for count, (edits, change) in enumerate(changes):
+        outputs.append(change(partial(before, count)))
+        precedence.add_output(edits, asked=count in asked)
+    return outputs[-1]

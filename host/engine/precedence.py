@@ -1,0 +1,47 @@
+"""Which of the edits that change one attention come to nothing beside later ones: what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...attention.cross_attention import AttentionMap
+from .plan import Part, RunningEdit
+from .sampling_run import Run
+
+OUTPUT: frozenset[Part] = frozenset({"mask", "map"})
+"""What is lost where an edit computes an attention and does not ask what it would be without it."""
+
+
+class Precedence:
+    """Follows the edits of one attention in the order in which they act. `inputs` are those that change what goes in."""
+
+    def __init__(self, run: Run, inputs: Iterable[RunningEdit] = ()) -> None:
+        self.run = run
+        self.left: dict[RunningEdit, frozenset[Part]] = {}
+        for edit in inputs:
+            self._overrule([edit], edit.ignores)
+            self.left[edit] = edit.changes
+
+    def add_output(self, edits: Sequence[RunningEdit], asked: bool) -> None:
+        """Edits that change together what is computed; `asked` is whether they looked at what it was before."""
+        if not asked:
+            unseen = frozenset.intersection(*(edit.ignores for edit in edits))
+            self._overrule(edits, unseen if all("mask" in edit.changes for edit in edits) else unseen | OUTPUT)
+        self.left |= {edit: edit.changes for edit in edits}
+
+    def add_map(self, edit: RunningEdit, before: AttentionMap, after: AttentionMap) -> None:
+        """An edit that changed cross-attention's map."""
+        kept = any(new.query is old.query and new.key is old.key for new in after.terms for old in before.terms)
+        if not kept:
+            self._overrule([edit], OUTPUT)
+        self.left[edit] = frozenset({"map"})
+
+    def _overrule(self, later: Sequence[RunningEdit], parts: frozenset[Part]) -> None:
+        for edit, left in self.left.items():
+            if left and left <= parts:
+                names = " and ".join(one.name for one in later)
+                self.run.note(
+                    f"{edit.name} comes to nothing where {names} works too: both change the same attention, and the latter has the last word; "
+                    "leave one of them out, or give them other layers or other parts of the schedule"
+                )
+            self.left[edit] = left - parts
