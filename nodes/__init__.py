@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.models import examples
 from . import (
     composition,
     cross_attention,
@@ -19,6 +20,9 @@ from . import (
 
 
 class GraftExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        examples.put_into_input_folder()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (
             prompts,

@@ -10,6 +10,7 @@ COMMANDS = {
     "build_help": "texts",
     "build_workflows": "building",
     "editor_pictures": "pictures",
+    "example_pictures": "pictures",
     "full_size": "benchmark",
     "help_pictures": "pictures",
     "host_functions": "building",

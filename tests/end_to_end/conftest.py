@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -51,11 +49,10 @@ def object_info(server) -> dict:
 
 
 @pytest.fixture(scope="session")
-def editor(server, object_info) -> Iterator:
-    """An Editor, ComfyUI's own page in a browser, on the server, where the pictures that workflows name exist."""
+def editor(server) -> Iterator:
+    """An Editor, ComfyUI's own page in a browser, on the server."""
     from pictures.screenshot import NoBrowser, running_editor
 
-    provide_pictures(server, object_info)
     with contextlib.ExitStack() as cleanup:
         try:
             running = cleanup.enter_context(running_editor(server.address))
@@ -64,19 +61,6 @@ def editor(server, object_info) -> Iterator:
                 raise
             pytest.skip(f"{NOT_RUN}: {problem}")
         yield running
-
-
-def provide_pictures(server, object_info) -> None:
-    """Put a picture where a workflow names one of the user's: the editor wants to show it."""
-    from building import build_workflows
-    from graph import to_prompt
-    from PIL import Image
-
-    picture = io.BytesIO()
-    Image.new("RGB", (64, 64), "gray").save(picture, "PNG")
-    prompts = [to_prompt(json.loads(path.read_text(encoding="utf-8")), object_info) for path in build_workflows.FOLDER.glob("*.json")]
-    for name in {node["inputs"]["image"] for prompt in prompts for node in prompt.values() if node["class_type"] == "LoadImage"}:
-        server.client.upload_image(picture.getvalue(), name)
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def test_a_prompt_in_api_format_is_addressed_by_number_and_by_title(tmp_path, ba
 def test_an_input_of_a_subgraph_is_named_as_it_is_seen_outside(object_info):
     from batch.workflow import compiled
 
-    saved = json.loads((WORKFLOWS / "Edit Picture by Prompt.json").read_text(encoding="utf-8"))
+    saved = json.loads((WORKFLOWS / "2 Edit Picture by Prompt (change, restyle).json").read_text(encoding="utf-8"))
     flow = compiled(saved, object_info, {"p": "Edit Picture by Prompt.what_it_should_show"})
     (node, name), *_ = flow.find("p").places
     assert ":" in node and flow.prompt[node]["inputs"][name] == "a red car"
@@ -215,7 +215,7 @@ def test_an_input_of_a_subgraph_is_named_as_it_is_seen_outside(object_info):
 def test_equal_titles_are_named_by_number(object_info):
     from batch.workflow import compiled
 
-    saved = json.loads((WORKFLOWS / "Free-Prompt-Editing (miniature).json").read_text(encoding="utf-8"))
+    saved = json.loads((WORKFLOWS / "more" / "Free-Prompt-Editing (miniature).json").read_text(encoding="utf-8"))
     with pytest.raises(ValueError, match=r"3 nodes have an input Enlarge\.scale_by; name one by its number: 4\.inputs\.scale_by"):
         compiled(saved, object_info, {}).find("Enlarge.scale_by")
 

@@ -12,15 +12,19 @@ from hosting.host_server import PACK_NAME
 from pictures.screenshot import Opened
 from PIL import Image
 from showing.demo_workflows import Workflow, files_needed
+from workflow_descriptions import is_listed
 
-FILES = sorted(build_workflows.FOLDER.glob("*.json"))
+FILES = build_workflows.files()
 
 
 @pytest.fixture(scope="module", params=FILES, ids=[path.stem for path in FILES])
 def opened(request, editor) -> tuple[dict, Opened, dict]:
-    """A shipped workflow, what the editor says about it once it was clicked in the template browser, and how the editor would save it."""
+    """A shipped workflow, what the editor says about it once it was clicked in the template browser, or its file opened, and how the editor would
+    save it."""
     workflow = json.loads(request.param.read_text(encoding="utf-8"))
-    return workflow, editor.open_template(PACK_NAME, request.param.stem), editor.saved()
+    if is_listed(request.param.stem):
+        return workflow, editor.open_template(PACK_NAME, request.param.stem), editor.saved()
+    return workflow, editor.open(workflow), editor.saved()
 
 
 def shape(workflow: Mapping) -> dict:
@@ -66,7 +70,11 @@ def test_the_editor_would_save_the_same_graph(opened):
 def test_a_workflow_of_the_miniature_ends_with_a_picture_when_run_is_pressed(opened, editor, object_info):
     if files_needed(Workflow("", opened[0]), object_info):
         pytest.skip("it needs a file of the user's")
-    for kind, iterations in (("GraftOptimizeLatent", "stage.iterations"), ("Remove Object", "iterations")):
+    for kind, iterations in (
+        ("GraftOptimizeLatent", "stage.iterations"),
+        ("Remove Object", "iterations"),
+        ("Harmonise Pasted Object", "iterations"),
+    ):
         editor.set_widgets(kind, iterations, 5)  # of a hundred, which take half a minute each
     end = editor.run()
     assert end["status"]["status_str"] == "success"
@@ -74,7 +82,7 @@ def test_a_workflow_of_the_miniature_ends_with_a_picture_when_run_is_pressed(ope
 
 
 def test_a_run_is_cancelled_by_its_button_and_the_next_one_works(editor):
-    editor.open_template(PACK_NAME, "Remove Object (miniature)")
+    editor.open_template(PACK_NAME, "Try 1 Remove Object (miniature)")
     editor.set_widget("Remove Object", "seed", 1)
     editor.press_run()
     editor.wait_for_progress("GraftOptimizeLatent")
@@ -86,7 +94,7 @@ def test_a_run_is_cancelled_by_its_button_and_the_next_one_works(editor):
 
 
 def test_a_checkpoint_that_is_missing_is_offered(editor):
-    editor.open_template(PACK_NAME, "Remove Object")
+    editor.open_template(PACK_NAME, "1 Remove Object (erase, inpaint)")
     page = editor.page
     page.get_by_text("View details").first.click()
     page.get_by_text("Missing Models").wait_for()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark import full_size, random_checkpoint
-from building.build_workflows import FOLDER
+from building.build_workflows import named
 from graph import to_prompt
 from PIL import Image
 from safetensors.torch import load_file
@@ -122,7 +122,7 @@ class TestFile:
 def prompt_of(server):
     """The prompt of a shipped workflow, by its name."""
     object_info = server.client.object_info()
-    return lambda name: to_prompt(json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")), object_info)
+    return lambda name: to_prompt(json.loads(named(name).read_text(encoding="utf-8")), object_info)
 
 
 class TestWorkflow:

@@ -9,7 +9,7 @@ import pytest
 from building import build_workflows
 from graph import to_prompt, without_titles
 
-FILES = sorted(build_workflows.FOLDER.glob("*(miniature).json"))
+FILES = [path for path in build_workflows.files() if path.stem.endswith("(miniature)")]
 
 
 @pytest.fixture(scope="module")
@@ -29,5 +29,5 @@ def test_workflow_opens_and_asks_for_the_same(path, newer, object_info):
 
 
 def test_workflow_runs_by_its_button(newer):
-    newer.open(json.loads((build_workflows.FOLDER / "Remove Object (miniature).json").read_text(encoding="utf-8")))
+    newer.open(json.loads(build_workflows.named("Try 1 Remove Object (miniature)").read_text(encoding="utf-8")))
     assert newer.run()["status"]["status_str"] == "success"

@@ -18,21 +18,21 @@ from pictures.screenshot import browser_on_path
 from PIL import Image
 from safetensors.torch import save_file
 from showing.demo_workflows import Workflow, files_needed
-from workflow_descriptions import combinations, easy, notes
+from workflow_descriptions import combinations, easy, is_listed, notes
 
-FILES = sorted(build_workflows.FOLDER.glob("*.json"))
+FILES = build_workflows.files()
+LISTED = [path for path in FILES if is_listed(path.stem)]
 shipped = pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 ON_THE_MINIATURE = [path for path in FILES if path.stem.endswith("(miniature)")]
 ON_CHECKPOINTS = [path for path in FILES if path not in ON_THE_MINIATURE]
 EASY = [
     graph.title
     for graph in (*easy.graphs(), *combinations.graphs())
-    if not graph.title.endswith(("(miniature)", "SDXL", "ControlNet"))  # a ControlNet fits no miniature
+    if not graph.title.endswith(("(miniature)", "ControlNet"))  # a ControlNet fits no miniature
 ]
 SIDE, STEPS = 64, 4
 WITHDRAWN = "v2-1_"  # the files of SD2.1, which its makers publish no more
-FAMILIES = {"v1-5": "SD1.5", "v2-1": "SD2.1", "sd_xl": "SDXL"}  # how the notes call the checkpoints, by how their files begin
-FULL_SDXL = [path.stem for path in ON_CHECKPOINTS if path.stem.endswith("SDXL") and path.stem.removesuffix(" SDXL") not in EASY]
+FAMILIES = {"v1-5": "SD1.5", "v2-1": "SD2.1"}  # how the notes call the checkpoints, by how their files begin
 
 
 def read(path: Path) -> dict:
@@ -90,12 +90,12 @@ def test_the_server_refuses_other_workflows_for_want_of_a_file_only(path, server
     assert reasons and all(any(part in reason for part in (*FILE_SUFFIXES, *FOLDERS)) for reason in reasons)
 
 
-@pytest.mark.parametrize("title", [*EASY, *FULL_SDXL])
+@pytest.mark.parametrize("title", EASY)
 def test_workflow_runs_on_the_miniature_instead_of_a_checkpoint(title, server, object_info):
     painted = server.client.upload_image(full_size.drawing(SIDE), "painted.png").filename
     write_lora(server.base_directory / "models" / "loras" / combinations.LORA)
     prompt = full_size.at_full_size(
-        to_prompt(read(build_workflows.FOLDER / f"{title}.json"), object_info), full_size.Settings("none", painted, "none", SIDE, STEPS)
+        to_prompt(read(build_workflows.named(title)), object_info), full_size.Settings("none", painted, "none", SIDE, STEPS)
     )
     for node in prompt.values():
         if node["class_type"] == "CheckpointLoaderSimple":
@@ -168,7 +168,7 @@ def test_a_note_says_which_model_and_whether_it_is_still_to_be_had(path):
 
 @pytest.mark.parametrize("graph", build_workflows.descriptions(), ids=lambda graph: graph.title)
 def test_a_note_says_what_made_the_picture_in_the_template_browser(graph):
-    last = read_me(read(build_workflows.FOLDER / f"{graph.title}.json"))["last"]
+    last = read_me(read(build_workflows.named(graph.title)))["last"]
     assert last == (notes.BORROWED if graph.thumbnail_of else notes.OWN)
 
 
@@ -194,12 +194,16 @@ def test_notes_show_all_of_their_text(editor):
     assert len(spare) == len(FILES) and all(pixels is not None and pixels >= 0 for pixels in spare)
 
 
-@shipped
+@pytest.mark.parametrize("path", LISTED, ids=[path.stem for path in LISTED])
 def test_template_browser_gets_workflow_and_thumbnail(path, server):
     assert path.stem in server.client.get_json("/workflow_templates")["graft"]
     for suffix, kind in ((".json", "application/json"), (".jpg", "image/jpeg")):
         reply = requests.get(f"{server.address}/api/workflow_templates/graft/{quote(path.stem)}{suffix}", timeout=60)
         assert reply.status_code == 200 and reply.headers["content-type"].startswith(kind)
+
+
+def test_template_browser_gets_no_other(server):
+    assert sorted(server.client.get_json("/workflow_templates")["graft"]) == sorted(path.stem for path in LISTED)
 
 
 def test_a_borrowed_thumbnail_may_show_other_pictures(server, tmp_path):

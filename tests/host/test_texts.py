@@ -6,9 +6,10 @@ import re
 
 import pytest
 from hosting import pack
-from pictures import help_pictures
 from PIL import Image
 from texts import build_help, node_texts
+
+from pictures import help_pictures
 
 PICTURES = build_help.PAGES / "images"
 TRANSLATED = ("ja", "zh")
@@ -109,7 +110,7 @@ def test_the_origin_of_every_page_is_asked_for_in_every_language(language):
 def test_named_templates_exist(pages):
     named = {title for page in pages.values() for line in NAMED_TEMPLATES.findall(page) for title in re.findall(r"\*\*(.+?)\*\*", line)}
     assert named
-    assert [title for title in sorted(named) if not (pack.ROOT / "workflows" / f"{title}.json").is_file()] == []
+    assert [title for title in sorted(named) if not list((pack.ROOT / "workflows").rglob(f"{title}.json"))] == []
 
 
 def test_comfyui_finds_the_pages():

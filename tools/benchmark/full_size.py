@@ -38,7 +38,6 @@ from benchmark import random_checkpoint
 WORKFLOWS = ("SpecRef 1 cat to dog", "InjectFusion SD2.1")
 STEPS = 5
 """The fewest in which InjectFusion injects more than once."""
-PICTURE_SIDE = 512
 LONGEST_RUN = 4 * 3600.0  # seconds
 
 
@@ -97,7 +96,7 @@ def run(server: HostServer, workflow: Workflow, checkpoint: Path, adapter: Path,
     """Run a workflow to its end and check its pictures, which are left below `output`. QuickstartError says what went wrong."""
     for file, folder in ((checkpoint, "checkpoints"), (adapter, "controlnet")):
         place(file, server.base_directory / "models" / folder)
-    picture = server.client.upload_image(drawing(PICTURE_SIDE), "full_size.png").filename
+    picture = server.client.upload_image(drawing(side), "full_size.png").filename
     try:
         prompt = to_prompt(workflow.graph, server.client.object_info())
         prompt = at_full_size(prompt, Settings(checkpoint.name, picture, adapter.name, side, steps))
@@ -129,6 +128,7 @@ def at_full_size(prompt: Prompt, settings: Settings) -> Prompt:
         "ControlNetLoader": {"control_net_name": settings.adapter},
         "LoadImage": {"image": settings.picture},
         "ImageScale": square,
+        "GraftFitPicture": {"size": settings.side},
         "ResizeImageMaskNode": {f"resize_type.{name}": settings.side for name in ("width", "height", "longer_size")},
         "EmptyLatentImage": square,
         "BasicScheduler": {"steps": settings.steps},

@@ -32,6 +32,8 @@ from showing.demo_report import natural_order
 from showing.demo_workflows import Workflow, files_needed
 
 FOLDER = PACK / "workflows"
+SHELF = "more"
+"""The folder within it of the workflows that the template browser does not list; thumbnails are all in one place."""
 BLUEPRINTS = PACK / "subgraphs"
 THUMBNAIL_WIDTH = 512
 GAP = 4  # pixels between the pictures of a thumbnail
@@ -61,12 +63,29 @@ def blueprints() -> list[Graph]:
 
 def write(graphs: Sequence[Graph], object_info: ObjectInfo, folder: Path = FOLDER) -> list[Path]:
     """Write the workflows into `folder`, named by their titles; returns the files."""
-    folder.mkdir(exist_ok=True)
-    files = []
+    written = []
     for graph in graphs:
-        files.append(folder / f"{graph.title}.json")
-        files[-1].write_text(as_text(to_workflow(graph, object_info)), encoding="utf-8", newline="\n")
-    return files
+        written.append(file_of(graph, folder))
+        written[-1].parent.mkdir(parents=True, exist_ok=True)
+        written[-1].write_text(as_text(to_workflow(graph, object_info)), encoding="utf-8", newline="\n")
+    return written
+
+
+def file_of(graph: Graph, folder: Path = FOLDER) -> Path:
+    """Where a workflow or a blueprint is kept."""
+    shelf = folder / SHELF if folder == FOLDER and not workflow_descriptions.is_listed(graph.title) else folder
+    return shelf / f"{graph.title}.json"
+
+
+def named(title: str) -> Path:
+    """The file of the workflow of this title. ValueError if there is none, or two."""
+    (path,) = (path for path in files() if path.stem == title)
+    return path
+
+
+def files(folder: Path = FOLDER) -> list[Path]:
+    """All workflows that there are, listed ones and others."""
+    return sorted(folder.rglob("*.json"))
 
 
 def as_text(workflow: Mapping) -> str:
@@ -77,12 +96,12 @@ def as_text(workflow: Mapping) -> str:
 def complaints(graphs: Sequence[Graph], object_info: ObjectInfo, folder: Path = FOLDER) -> list[str]:
     """What is wrong with the files in `folder`: differing, undescribed, or not accepted by the live schema."""
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in files(folder):
         if path.stem not in {graph.title for graph in graphs}:
             found.append(f"{path.name}: it has no description.")
         found += [f"{path.name}: {complaint}" for complaint in check(_to_check(path), object_info)]
     for graph in graphs:
-        path = folder / f"{graph.title}.json"
+        path = file_of(graph, folder)
         if not path.is_file():
             found.append(f"{path.name}: it has not been built.")
         elif path.read_text(encoding="utf-8") != as_text(to_workflow(graph, object_info)):

@@ -9,7 +9,7 @@ from typing import Any
 
 from .built import Built, build_node
 from .language import ENTRY, EXIT, Graph, ObjectInfo, Output, Subgraph
-from .layout import Box, ends_beside, lay_out
+from .layout import Box, ends_beside, lay_out, view
 from .slots import Slot, outputs
 from .subgraphs import LINK, schema_of
 
@@ -34,7 +34,7 @@ def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
         "groups": drawn.frames,
         **({"definitions": {"subgraphs": definitions}} if definitions else {}),
         "config": {},
-        "extra": {"description": graph.description},
+        "extra": {"description": graph.description, "ds": view(drawn.boxes, drawn.frames)},
         "version": 0.4,
     }
 

@@ -1,9 +1,9 @@
-"""Where nodes stand: columns from left to right, groups side by side, nothing overlapping."""
+"""Where nodes stand: columns from left to right, groups side by side in rows that fit a screen, nothing overlapping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,12 @@ from .slots import Slot, outputs
 
 TITLE, ROW, WIDGET = 30, 20, 24  # heights that the editor draws with, pixels
 GAP_X, GAP_Y, PADDING, CAPTION = 60, 30, 20, 50
+ROW_WIDTH = 1880
+"""Where a row of groups ends and the next begins: what is seen of a graph at VIEW_SCALE in a window 1600 pixels wide."""
+VIEW_SCALE, VIEW_LEFT, VIEW_TOP = 0.8, 85, 120
+"""How a workflow opens: its scale, and where its upper left corner is seen, in pixels of the window; beside and below the editor's bars."""
 END_WIDTH, END_MARGIN = 160, 20
-PICTURE, REPORT, TEXT_WIDTH, NOTE_WIDTH, CHARACTER, NOTE_CHARACTER = 300, 100, 400, 440, 7.5, 6
+PICTURE, REPORT, TEXT_WIDTH, WIDEST, NOTE_WIDTH, CHARACTER, NOTE_CHARACTER = 280, 100, 400, 380, 440, 7.5, 6
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,30 @@ class Box:
 
 
 def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], list[dict]]:
-    """Body of each node by id, and the frames of the titled groups: a row of stacks of groups."""
+    """Body of each node by id, and the frames of the titled groups: rows of stacks of groups."""
+    boxes: dict[int, Box] = {}
+    frames: list[dict] = []
+    left, top, lowest = 0, 0, 0
+    for stack in _stacks(graph):
+        inside, framed, right, bottom = _stack(stack, built, left, top)
+        if left and right > ROW_WIDTH:
+            left, top = 0, lowest + GAP_X
+            inside, framed, right, bottom = _stack(stack, built, left, top)
+        boxes |= inside
+        frames += [_frame(len(frames) + number, group, box) for number, (group, box) in enumerate(framed, start=1)]
+        left, lowest = right + GAP_X, max(lowest, bottom)
+    return boxes, frames
+
+
+def view(boxes: Iterable[Box], frames: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the editor shows of a workflow when it opens it: its upper left part, at a size at which it can be read."""
+    corners = [(box.x, box.y - TITLE) for box in boxes] + [tuple(frame["bounding"][:2]) for frame in frames]
+    left, top = (min(corner[axis] for corner in corners) for axis in (0, 1))
+    return {"scale": VIEW_SCALE, "offset": [VIEW_LEFT / VIEW_SCALE - left, VIEW_TOP / VIEW_SCALE - top]}
+
+
+def _stacks(graph: Graph) -> list[list[Group]]:
+    """The groups that have nodes, each with those that stand below it."""
     stacks: list[list[Group]] = []
     for group in (group for group in graph.groups if group.nodes):
         under = next((stack for stack in stacks if group.below in stack), None)
@@ -41,21 +68,25 @@ def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], l
             stacks.append([group])
         else:
             under.append(group)
+    return stacks
+
+
+def _stack(
+    stack: Sequence[Group], built: Mapping[int, Built], left: int, top: int
+) -> tuple[dict[int, Box], list[tuple[Group, Box]], int, int]:
+    """Bodies of the nodes of a stack of groups, the titled groups with their boxes, and where the stack ends at the right and below."""
     boxes: dict[int, Box] = {}
-    frames: list[dict] = []
-    left = 0
-    for stack in stacks:
-        top, rightmost = 0, left
-        for group in stack:
-            inside = _columns_of_boxes(group, built, left + PADDING, top + CAPTION + TITLE)
-            right = max(box.x + box.width for box in inside.values()) + PADDING
-            bottom = max(box.bottom for box in inside.values()) + PADDING
-            if group.title is not None:
-                frames.append(_frame(len(frames) + 1, group, Box(left, top, right - left, bottom - top)))
-            boxes |= inside
-            top, rightmost = bottom + GAP_X, max(rightmost, right)
-        left = rightmost + GAP_X
-    return boxes, frames
+    framed = []
+    rightmost = bottom = 0
+    for group in stack:
+        inside = _columns_of_boxes(group, built, left + PADDING, top + CAPTION + TITLE)
+        right = max(box.x + box.width for box in inside.values()) + PADDING
+        bottom = max(box.bottom for box in inside.values()) + PADDING
+        if group.title is not None:
+            framed.append((group, Box(left, top, right - left, bottom - top)))
+        boxes |= inside
+        top, rightmost = bottom + GAP_X, max(rightmost, right)
+    return boxes, framed, rightmost, bottom
 
 
 def ends_beside(boxes: Sequence[Box], inputs: int, outputs_: int) -> tuple[Box, Box]:
@@ -141,7 +172,7 @@ def _width(built: Built, sockets: list[Slot], widgets: list[tuple[Slot, Any]]) -
     labels = [len(slot.name) + len(str(value)) for slot, value in widgets if not slot.options.get("multiline")]
     needed = max([len(title) + 8, left + right + 6, *(label + 10 for label in labels)]) * CHARACTER
     least = TEXT_WIDTH if multiline else PICTURE if shows_picture(built.schema) else 270
-    return max(least, min(500, math.ceil(needed / 10) * 10))
+    return max(least, min(WIDEST, math.ceil(needed / 10) * 10))
 
 
 def shows_picture(schema: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from building import build_workflows
 from hosting.host_server import PACK, PACK_NAME, ServerOptions, running_server
 from PIL import Image
 
@@ -37,8 +38,8 @@ class View:
 
 
 VIEWS = {
-    "remove_object": View("Remove Object (miniature)"),
-    "remove_object_inside": View("Remove Object (miniature)", enter="Remove Object"),
+    "remove_object": View("Try 1 Remove Object (miniature)"),
+    "remove_object_inside": View("Try 1 Remove Object (miniature)", enter="Remove Object"),
     "freecompose_miniature": View("FreeCompose removal (miniature)"),
     "tf_icon_miniature": View("TF-ICON photo into drawing (miniature)"),
     "specref_miniature": View("SpecRef (miniature)"),
@@ -63,7 +64,7 @@ def take(editor: Editor, name: str, path: Path, *, run: bool = True) -> None:
         return
     view = VIEWS[name]
     with editor.in_tab({"Comfy.Locale": view.language}) as seen:
-        seen.open(json.loads((PACK / "workflows" / f"{view.workflow}.json").read_text(encoding="utf-8")))
+        seen.open(json.loads(build_workflows.named(view.workflow).read_text(encoding="utf-8")))
         if view.help:
             seen.show_help(view.help)
             seen.page.screenshot(path=path)

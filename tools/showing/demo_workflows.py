@@ -8,6 +8,8 @@ from pathlib import Path
 
 from graph import EDITOR_ONLY
 
+EXAMPLES = frozenset(path.name for path in (Path(__file__).resolve().parents[2] / "pictures").glob("*.png"))
+"""The pictures that the pack puts where Load Image finds them."""
 # Nodes of the pack that read a file which the user has to bring.
 GRAFT_FILE_READERS = frozenset({"GraftLoadTrajectory", "GraftLoadPixelDiffusion"})
 
@@ -27,6 +29,13 @@ class Workflow:
         return frozenset(node["type"] for node in nodes) - EDITOR_ONLY - {subgraph["id"] for subgraph in subgraphs}
 
     @property
+    def pictures(self) -> frozenset[str]:
+        """Names of the pictures that it loads."""
+        subgraphs = self.graph.get("definitions", {}).get("subgraphs", [])
+        nodes = [*self.graph["nodes"], *(node for subgraph in subgraphs for node in subgraph["nodes"])]
+        return frozenset(node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage")
+
+    @property
     def description(self) -> str:
         """The graph's own description, else the text of its first note."""
         written = self.graph.get("extra", {}).get("description")
@@ -36,12 +45,13 @@ class Workflow:
 
 def shipped_workflows(folder: Path) -> list[Workflow]:
     """All workflows of a folder, by name."""
-    return [Workflow(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+    return [Workflow(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.rglob("*.json"))]
 
 
 def files_needed(workflow: Workflow, object_info: dict[str, dict]) -> list[str]:
     """Node types of the workflow that read a checkpoint, picture or other file of the user's; empty if the embedded model is enough."""
-    return sorted(kind for kind in workflow.node_types if kind in GRAFT_FILE_READERS or _reads_a_file(object_info.get(kind, {})))
+    readers = {kind for kind in workflow.node_types if kind in GRAFT_FILE_READERS or _reads_a_file(object_info.get(kind, {}))}
+    return sorted(readers - {"LoadImage"} if workflow.pictures <= EXAMPLES else readers)
 
 
 def unknown_types(workflow: Workflow, object_info: dict[str, dict]) -> list[str]:

@@ -5,6 +5,7 @@ Each file has `graphs()`, which returns its workflows; build_workflows.py finds 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from graph import Choice, Graph, Group, Node, Output, Place
@@ -13,12 +14,10 @@ from .notes import WITHDRAWN
 
 HUGGING_FACE = "https://huggingface.co"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
-SDXL_CHECKPOINT = "sd_xl_base_1.0.safetensors"
 CONTROL_NET = "control_v11p_sd15_canny_fp16.safetensors"
 SKETCH_ADAPTER = "t2iadapter_sketch_sd15v2.pth"
 ADDRESSES = {
     CHECKPOINT: f"{HUGGING_FACE}/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/{CHECKPOINT}?download=true",
-    SDXL_CHECKPOINT: f"{HUGGING_FACE}/stabilityai/stable-diffusion-xl-base-1.0/resolve/main/{SDXL_CHECKPOINT}?download=true",
     CONTROL_NET: f"{HUGGING_FACE}/comfyanonymous/ControlNet-v1-1_fp16_safetensors/resolve/main/{CONTROL_NET}",
     SKETCH_ADAPTER: f"{HUGGING_FACE}/TencentARC/T2I-Adapter/resolve/main/models/{SKETCH_ADAPTER}?download=true",
 }
@@ -27,24 +26,37 @@ ADDRESSES = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint, the side of the pictures it is made for, in pixels, what its workflows' notes call it, and how their titles end."""
+    """A checkpoint, the side of the pictures it is made for, in pixels, and what its workflows' notes call it."""
 
     file: str
     side: int
     name: str
-    suffix: str = ""
 
 
-SD15 = Checkpoint(CHECKPOINT, 512, "SD1.5; any other SD1.x or SD2.x works too.")
-SD21 = Checkpoint("v2-1_512-ema-pruned.safetensors", 512, f"SD2.1-base, as in the paper; SD1.x works too. {WITHDRAWN}")
-SDXL = Checkpoint(SDXL_CHECKPOINT, 1024, "SDXL base, or any other SDXL checkpoint.", " SDXL")
+FOR_SDXL = "For SDXL choose its checkpoint, and 1024 pixels wherever it says 512; the settings are a first guess there."
+SD15 = Checkpoint(CHECKPOINT, 512, f"SD1.5; any other SD1.x or SD2.x works too. {FOR_SDXL}")
+SD21 = Checkpoint("v2-1_512-ema-pruned.safetensors", 512, f"SD2.1-base, as in the paper; SD1.x works too. {WITHDRAWN} {FOR_SDXL}")
+
+PAPERS = (
+    "Free-Prompt-Editing",
+    "FreeCompose removal",
+    "FreeCompose harmonisation",
+    "InjectFusion",
+    "MasaCtrl",
+    "Prompt-to-Prompt replace",
+    "SpecRef 1 cat to dog",
+    "TF-ICON cross-domain",
+)
+"""Of the workflows that follow a paper, those that the template browser lists, beside the numbered tasks."""
+TASK = re.compile(r"(Try )?\d ")
+"""How the titles of tasks begin, and those of the same tasks on the miniature."""
+EXAMPLE = "graft_cube_on_sand.png"
+"""The picture that workflows open with which have no other."""
 
 
-def origin(checkpoint: Checkpoint, paper: str = "The settings are the paper's") -> str:
-    """Where a workflow's settings come from."""
-    if checkpoint is SDXL:
-        return f"{paper}, found for pictures of 512 pixels; on SDXL at {SDXL.side} they are a first guess."
-    return f"{paper}."
+def is_listed(title: str) -> bool:
+    """Whether the template browser shows a workflow; the others are for whoever opens their file."""
+    return title in PAPERS or TASK.match(title) is not None
 
 
 @dataclass(frozen=True)
@@ -56,8 +68,8 @@ class Model:
     vae: Output
 
 
-def load_checkpoint(graph: Graph, file: str = CHECKPOINT) -> Model:
-    loaded = graph.add("CheckpointLoaderSimple", ckpt_name=file, properties=models("checkpoints", file))
+def load_checkpoint(graph: Graph, file: str = CHECKPOINT, at: Place | None = None) -> Model:
+    loaded = graph.add("CheckpointLoaderSimple", at=at, ckpt_name=file, properties=models("checkpoints", file))
     return Model(loaded["MODEL"], loaded["CLIP"], loaded["VAE"])
 
 
@@ -66,8 +78,8 @@ def models(folder: str, file: str) -> dict[str, list]:
     return {"models": [{"name": file, "url": ADDRESSES[file], "directory": folder}]} if file in ADDRESSES else {}
 
 
-def load_miniature(graph: Graph) -> Model:
-    loaded = graph.add("GraftLoadMiniature", at=Place(column=0))
+def load_miniature(graph: Graph, at: Place = Place(column=0)) -> Model:  # noqa: B008
+    loaded = graph.add("GraftLoadMiniature", at=at)
     return Model(loaded["model"], loaded["clip"], loaded["vae"])
 
 
@@ -101,7 +113,7 @@ def invert(
 
 def load_square(graph: Graph, title: str, side: int) -> tuple[Output, Output]:
     """A picture of the user's and what is painted on it, both cut to the same square."""
-    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
+    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image=EXAMPLE)
     square = Choice("scale dimensions", width=side, height=side, crop="center")
     picture, mask = (
         graph.add("ResizeImageMaskNode", title=f"Resize the {name}", input=loaded[output], resize_type=square, scale_method=method)[0]
@@ -112,7 +124,7 @@ def load_square(graph: Graph, title: str, side: int) -> tuple[Output, Output]:
 
 def load_picture(graph: Graph, title: str, side: int) -> Output:
     """A picture of the user's, cut to a square."""
-    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image="example.png")
+    loaded = graph.add("LoadImage", title=title, at=Place(column=0), image=EXAMPLE)
     square = {"width": side, "height": side, "crop": "center"}
     return graph.add("ImageScale", title="Cut to a square", image=loaded["IMAGE"], upscale_method="lanczos", **square, at=Place(column=1))[
         "IMAGE"

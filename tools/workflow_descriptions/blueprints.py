@@ -8,14 +8,38 @@ from __future__ import annotations
 
 from graph import Choice, Output, Place, Subgraph
 
-from . import Fitted, Model, fit, free_prompt_editing, freecompose, invert, keep, sample, specref, steps_of, tf_icon
+from . import (
+    Fitted,
+    Model,
+    encode,
+    fit,
+    free_prompt_editing,
+    freecompose,
+    invert,
+    keep,
+    prompt_to_prompt,
+    sample,
+    specref,
+    steps_of,
+    tf_icon,
+)
 
 CATEGORY = "Graft"
 SIDE = 512
+SOFT_EDGE = 8
 
 
 def blueprints() -> list[Subgraph]:
-    return [remove_object(), place_object(), harmonise(), edit_by_prompt(), edit_with_reference(), mix(), find_unnatural()]
+    return [
+        remove_object(),
+        edit_by_prompt(),
+        swap_word(),
+        place_object(),
+        harmonise(),
+        edit_with_reference(),
+        mix(),
+        find_unnatural(),
+    ]
 
 
 def remove_object() -> Subgraph:
@@ -51,11 +75,12 @@ def remove_object() -> Subgraph:
         )
         removed = freecompose.decode(task, model, latent)
     with task.group("3 Keep the rest"):
-        task.output("picture", keep(task, fitted, removed, region, task.input("soft_edge", 8)))
+        task.output("picture", keep(task, fitted, removed, region, task.input("soft_edge", SOFT_EDGE)))
     return task
 
 
-def harmonise() -> Subgraph:
+def harmonise(**rule: str | float) -> Subgraph:
+    """`rule` is another optimizer and its learning rate."""
     task = Subgraph(
         "Harmonise Pasted Object",
         "Makes light, colours and edges of a pasted object agree with the picture around it. The mask is the object. FreeCompose, with any model.",
@@ -69,17 +94,17 @@ def harmonise() -> Subgraph:
     with task.group("2 Harmonise"):
         empty = freecompose.prompt(task, model, "Empty prompt", "")
         stage = {"iterations": task.input("iterations", 200), "foreground_weight": task.input("keep_object", 0.1)}
-        knobs = {name: task.input(name) for name in ("guidance", "seed")}
+        knobs = {name: task.input(name) for name in ("guidance", "seed")} | rule
         keep_look = freecompose.keep_look(task, model)
         latent = freecompose.harmonised(task, model, fitted.picture, fitted.mask, keep_look, empty, shows, stage, **knobs)
         harmonised = freecompose.decode(task, model, latent)
     with task.group("3 Keep the rest"):
-        around, edge = task.input("grow_mask", 48), task.input("soft_edge", 8)
+        around, edge = task.input("grow_mask", 48), task.input("soft_edge", SOFT_EDGE)
         task.output("picture", keep(task, fitted, harmonised, fitted.mask, edge, around))
     return task
 
 
-def place_object() -> Subgraph:
+def place_object(surround: str = "black (paper)") -> Subgraph:
     task = Subgraph(
         "Place Object Into Picture",
         "Puts an object from one picture into another and paints it in that one's style. Paint on the picture where it goes, and on the reference "
@@ -93,7 +118,7 @@ def place_object() -> Subgraph:
     with task.group("1 Fit the picture"):
         fitted = _fit(task, picture, mask=where)
     with task.group("2 Place") as box:
-        placed = tf_icon.place(task, fitted.picture, reference, thing, fitted.mask)
+        placed = tf_icon.place(task, fitted.picture, reference, thing, fitted.mask, surround=surround)
         task.add("PreviewImage", title="Placed", images=placed["preview"])
     with task.group("3 Invert both", below=box) as box:
         exceptional = task.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
@@ -104,11 +129,11 @@ def place_object() -> Subgraph:
         cfg, keep_object, seed = task.input("cfg", domain.cfg), task.input("keep_object", 0.4), task.input("seed", tf_icon.SEED)
         composed = tf_icon.compose(task, model, domain, inverted, placed, shows, negative, cfg, keep_object, seed)
     with task.group("5 Keep the rest", below=box):
-        task.output("picture", keep(task, fitted, composed, placed["region"], task.input("soft_edge", 8)))
+        task.output("picture", keep(task, fitted, composed, placed["region"], task.input("soft_edge", SOFT_EDGE)))
     return task
 
 
-def edit_by_prompt() -> Subgraph:
+def edit_by_prompt(layers: str = "paper") -> Subgraph:
     task = Subgraph(
         "Edit Picture by Prompt",
         "Changes what a picture shows by a prompt, and keeps its layout. Free-Prompt-Editing, with an SD1.x, SD2.x or SDXL model.",
@@ -122,13 +147,42 @@ def edit_by_prompt() -> Subgraph:
     with task.group("3 Edit", below=box) as box:
         target = task.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=shows)[0]
         cfg, end = task.input("cfg", 7.5), task.input("keep_layout", 0.8)
-        edited = free_prompt_editing.edit(task, model, trajectory, empty, target, empty, cfg, end=end)
+        edited = free_prompt_editing.edit(task, model, trajectory, empty, target, empty, cfg, layers, end)
     with task.group("4 Keep the rest", below=box):
-        task.output("picture", keep(task, fitted, edited, mask, task.input("soft_edge", 8)))
+        task.output("picture", keep(task, fitted, edited, mask, task.input("soft_edge", SOFT_EDGE)))
     return task
 
 
-def edit_with_reference() -> Subgraph:
+def swap_word(layers: str = "paper", grid: str = "quarter (paper)", cfg: float = 7.5) -> Subgraph:
+    task = Subgraph(
+        "Swap a Word",
+        "Changes a word of a picture's prompt, adds words, or makes a word count more or less; the rest of the picture stays. "
+        "Prompt-to-Prompt with Local Blend, with an SD1.x, SD2.x or SDXL model.",
+        category=CATEGORY,
+    )
+    model, picture, mask = _model(task), task.input("picture", kind="IMAGE"), task.input("mask", kind="MASK")
+    with task.group("1 Prompts and picture"):
+        shows, should_show = _line(task, "what_it_shows", "a cat on a bench"), _line(task, "what_it_should_show", "a dog on a bench")
+        old, new = task.input("old_words", "cat"), task.input("new_words", "dog")
+        fitted = _fit(task, picture, mask=mask)
+    with task.group("2 Invert the picture") as box:
+        source = encode(task, model, "What it shows", shows)
+        trajectory = invert(task, model, fitted.picture, source, steps_of(task, model, task.input("steps", 50)))
+    with task.group("3 Edit", below=box) as box:
+        target = encode(task, model, "What it should show", should_show)
+        empty = task.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", at=Place(column=0))[0]
+        control = {"mode": task.input("mode", "refine"), "word_weights": task.input("word_weights", "")}
+        edited = prompt_to_prompt.controlled(
+            task, model, trajectory, source, control, (old, new), layers, grid, task.input("keep_shape", 0.4), task.input("threshold", 0.3)
+        )
+        sampled = sample(task, model, edited, trajectory, target, empty, cfg)
+    with task.group("4 Keep the rest", below=box):
+        task.output("picture", keep(task, fitted, sampled, mask, SOFT_EDGE))
+    return task
+
+
+def edit_with_reference(**case: str | float | Choice) -> Subgraph:
+    """`case` is what differs from the settings of the published examples."""
     task = Subgraph(
         "Edit with a Reference Picture",
         "Changes words of a picture's prompt, and gives the new ones the look of a reference picture. Paint the mask over the reference's object. "
@@ -149,7 +203,6 @@ def edit_with_reference() -> Subgraph:
         "any",
         source,
         target,
-        mode="refine",
         self_end=task.input("keep_shape", 0.5),
         start=0.08,
         threshold=task.input("threshold", 0.4),
@@ -159,12 +212,13 @@ def edit_with_reference() -> Subgraph:
         grid=task.input("word_map_grid"),
         steps=task.input("steps", 50),
         cfg=task.input("cfg", 7.5),
+        **{"mode": "refine", **case},
     )
     inverted = specref.invert_both(task, model, case, fitted.picture, referred.picture)
     with task.group("3 Edit", below=inverted.box) as box:
         edited = specref.edit(task, model, case, inverted, referred.mask)
     with task.group("4 Keep the rest", below=box):
-        task.output("picture", keep(task, fitted, edited, mask, task.input("soft_edge", 8)))
+        task.output("picture", keep(task, fitted, edited, mask, SOFT_EDGE))
     return task
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from graph import Graph, Place
 
 from . import CONTROL_NET, SD15, Model, blueprints, free_prompt_editing, load_checkpoint, load_picture, models, specref, tf_icon
-from .easy import MINIATURE, MIXED_SCENES, load, place
+from .easy import MIXED_SCENES, load, place
+from .freecompose import REMOVAL
 from .notes import ReadMe, add_note, paint
 
 LORA = "your_lora.safetensors"
@@ -90,7 +91,7 @@ def _lora() -> Graph:
         plain = load_checkpoint(graph)
         lora = graph.add("LoraLoader", model=plain.unet, clip=plain.clip, lora_name=LORA, strength_model=0.8, strength_clip=0.8)
         model = Model(lora["MODEL"], lora["CLIP"], plain.vae)
-        picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint over the object")
+        picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint the object")
     with graph.group("2 Edit"):
         edited = place(
             graph,
@@ -129,7 +130,7 @@ def _attention_patch() -> Graph:
     with graph.group("1 Model and pictures"):
         plain = load_checkpoint(graph)
         patched = graph.add("PerturbedAttentionGuidance", model=plain.unet, scale=1.5)
-        picture, reference = load(graph, "Your picture: paint where the object goes"), load(graph, "Your reference: paint over the object")
+        picture, reference = load(graph, "Your picture: paint where it goes"), load(graph, "Your reference: paint the object")
     with graph.group("2 Place"):
         placed = place(
             graph,
@@ -149,7 +150,7 @@ def _crop_and_stitch() -> Graph:
     graph = Graph(
         "Remove Object in a crop",
         "Remove a small object from a large picture: a square around it is cut out, edited and put back.",
-        thumbnail_of=MINIATURE,
+        thumbnail_of=REMOVAL,
     )
     add_note(
         graph,
@@ -172,7 +173,7 @@ def _crop_and_stitch() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_checkpoint(graph)
-        loaded = load(graph, "Your picture: paint over the object and its shadow")
+        loaded = load(graph, "Your picture: paint the object")
         left, top, side = (
             graph.add("PrimitiveInt", title=title, value=value, at=Place(column=0))[0]
             for title, value in (("Left", 128), ("Top", 128), ("Side", 512))

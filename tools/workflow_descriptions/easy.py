@@ -1,40 +1,47 @@
-"""Each task with its blueprint: a model, a picture, the one node that does it, and the result."""
+"""Each task with its blueprint: a model, a picture, the one node that does it, and the result; for a checkpoint, and on the miniature."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from graph import Choice, Graph, Node, Output, Place, Subgraph
 
 from . import (
+    EXAMPLE,
     SD15,
-    SDXL,
-    Checkpoint,
     Model,
     blueprints,
     free_prompt_editing,
     load_checkpoint,
     load_miniature,
-    show_enlarged,
+    prompt_to_prompt,
     specref,
     tf_icon,
     unnaturalness,
 )
-from .freecompose import HARMONISATION
-from .freecompose_miniature import RULE, removal_scene
+from .freecompose import HARMONISATION, REMOVAL
+from .freecompose_miniature import RULE
 from .notes import SLOW_MINIATURE, ReadMe, add_note, paint
 
-MINIATURE = "Remove Object (miniature)"
 MIXED_SCENES = "InjectFusion scene (miniature)"
 INSIDE = "The whole pipeline is inside the node: the square in its corner opens it."
+EXAMPLES = "The pictures that are there are examples: press **Run** on them, or take your own."
+SMALL_SIZE = 96
+"""Pixels: the longer side at which the miniature works on the examples, whose things are then as large as in the pictures it knows."""
 
 
 @dataclass(frozen=True)
 class Easy:
-    """A task: what its note says, and how its node is fed. `connect` adds the pictures and gives what the node takes of them."""
+    """A task: what its note says, and how its node is fed. `connect` adds the pictures and gives what the node takes of them.
+
+    `searched` are words that people look for it by. `words` are its prompts for the example pictures; `small` makes the blueprint with what only
+    the miniature needs inside, and `settings` are the miniature's outside. `model` and `result`
+    say where the loader and the finished picture stand.
+    """
 
     blueprint: Callable[[], Subgraph]
+    searched: str
     thumbnail_of: str
     what: str
     steps: tuple[str, ...]
@@ -42,67 +49,116 @@ class Easy:
     expect: str
     cannot: str
     connect: Callable[[Graph], dict[str, Output]]
-    checkpoints: tuple[Checkpoint, ...] = (SD15, SDXL)
+    words: Mapping[str, str] = field(default_factory=dict)
+    small: Callable[[], Subgraph] | None = None
+    settings: Mapping[str, str | float] = field(default_factory=dict)
+    model: Place = Place(column=0)  # noqa: RUF009
+    result: Place = Place()  # noqa: RUF009
 
 
 def graphs() -> list[Graph]:
-    return [*(_easy(task, checkpoint) for task in TASKS for checkpoint in task.checkpoints), _miniature()]
+    numbered = list(enumerate(TASKS, start=1))
+    return [*(_easy(number, task) for number, task in numbered), *(_miniature(number, task) for number, task in numbered)]
 
 
-def _easy(task: Easy, checkpoint: Checkpoint) -> Graph:
+def title(task: Callable[[], Subgraph]) -> str:
+    """What the template of a blueprint is called."""
+    name = task().title
+    return next(f"{number} {name} ({own.searched})" for number, own in enumerate(TASKS, start=1) if own.blueprint().title == name)
+
+
+def _easy(number: int, task: Easy) -> Graph:
     blueprint = task.blueprint()
-    graph = Graph(f"{blueprint.title}{checkpoint.suffix}", task.what, thumbnail_of=task.thumbnail_of)
+    graph = Graph(f"{number} {blueprint.title} ({task.searched})", task.what, thumbnail_of=task.thumbnail_of)
     add_note(
         graph,
         ReadMe(
             blueprint.title,
             f"{task.what} {INSIDE}",
-            checkpoint.name,
-            steps=("Choose your checkpoint.", *task.steps, "Press **Run**."),
+            SD15.name,
+            steps=(f"Choose your checkpoint. {EXAMPLES}", *task.steps, "Press **Run**."),
             turn=task.turn,
             expect=task.expect,
             cannot=task.cannot,
         ),
     )
+    _connected(graph, task, blueprint, load_checkpoint, size=SD15.side)
+    return graph
+
+
+def _miniature(number: int, task: Easy) -> Graph:
+    blueprint = (task.small or task.blueprint)()
+    graph = Graph(
+        f"Try {number} {blueprint.title} (miniature)", f"{task.what} On a drawn world; runs on any machine.", thumbnail_of=task.thumbnail_of
+    )
+    add_note(
+        graph,
+        ReadMe(
+            f"{blueprint.title}, on the miniature",
+            f"Press **Run**. {task.what} {INSIDE}",
+            SLOW_MINIATURE,
+            turn=task.turn,
+            expect=task.expect,
+            cannot=task.cannot,
+            more=f"The settings are this small model's, which knows balls, cubes, cones and stars on grass, sand and snow and nothing else; for "
+            f"photographs open **{number} {blueprint.title}**.",
+        ),
+    )
+    _connected(graph, task, blueprint, load_miniature, **{"size": SMALL_SIZE, **task.settings})
+    return graph
+
+
+def _connected(
+    graph: Graph, task: Easy, blueprint: Subgraph, load_model: Callable[[Graph], Model], **settings: str | float | Output
+) -> None:
     with graph.group("1 Model and pictures"):
-        model = load_checkpoint(graph, checkpoint.file)
+        model = load_model(graph, at=task.model)
+        if "clip" not in blueprint.kinds:
+            settings["conditioning"] = empty_prompt(graph, model)
         pictures = task.connect(graph)
     with graph.group(f"2 {blueprint.title}"):
-        result = place(graph, blueprint, model, size=checkpoint.side, **pictures)
-        for title, output in zip(("2 result", "3 mask"), blueprint.exits, strict=False):
-            picture = graph.add("MaskToImage", mask=result[output])[0] if output == "mask" else result[output]
-            prefix = f"Graft/{blueprint.title.lower().replace(' ', '-')}"
-            graph.add("SaveImage", title=title, images=picture, filename_prefix=prefix)
-    return graph
+        result = place(graph, blueprint, model, **pictures, **task.words, **settings)
+        first, *others = blueprint.exits
+        graph.add("SaveImage", title="2 result", at=task.result, images=result[first], filename_prefix="Graft")
+        for name in others:
+            graph.add("MaskPreview", title=f"3 {name}", mask=result[name])
 
 
 def place(graph: Graph, blueprint: Subgraph, model: Model, **inputs: Output | str | float) -> Node:
     """The blueprint's node, on a model; one that takes no prompts is given the empty one."""
     if "clip" in blueprint.kinds:
         inputs["clip"] = model.clip
-    else:
-        inputs["conditioning"] = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="")[0]
+    elif "conditioning" not in inputs:
+        inputs["conditioning"] = empty_prompt(graph, model)
     return graph.add(blueprint, model=model.unet, vae=model.vae, **inputs)
 
 
-def _picture(graph: Graph) -> dict[str, Output]:
-    return {"picture": load(graph, "Your picture")["IMAGE"]}
+def empty_prompt(graph: Graph, model: Model) -> Output:
+    return graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", at=Place(column=0, width=300))[0]
+
+
+def load(graph: Graph, title: str, file: str = EXAMPLE) -> Node:
+    return graph.add("LoadImage", title=title, at=Place(column=0), image=file)
+
+
+def _picture(file: str) -> Callable[[Graph], dict[str, Output]]:
+    return lambda graph: {"picture": load(graph, "Your picture", file)["IMAGE"]}
 
 
 def _painted(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint over the object and its shadow")
+    loaded = load(graph, "Your picture: paint the object", "graft_cube_on_sand.png")
     return {"picture": loaded["IMAGE"], "mask": loaded["MASK"]}
 
 
 def _placed(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint where the object goes")
-    reference = load(graph, "Your reference: paint over the object")
+    loaded = load(graph, "Your picture: paint where it goes", "graft_drawing.png")
+    reference = load(graph, "Your reference: paint the object", "graft_red_ball.png")
     return {"picture": loaded["IMAGE"], "where": loaded["MASK"], "reference": reference["IMAGE"], "object": reference["MASK"]}
 
 
 def _pasted(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint where the object goes")
-    reference = load(graph, "Your reference: paint over the object")
+    loaded = load(graph, "Your picture: paint where it goes", "graft_meadow.png")
+    reference = load(graph, "Your reference: paint the object", "graft_drawn_cone.png")
     pasted = graph.add(
         "GraftPasteObject",
         image=loaded["IMAGE"],
@@ -114,22 +170,21 @@ def _pasted(graph: Graph) -> dict[str, Output]:
 
 
 def _referred(graph: Graph) -> dict[str, Output]:
-    picture, reference = load(graph, "Your picture"), load(graph, "Your reference: paint over the object")
+    picture = load(graph, "Your picture", "graft_green_ball.png")
+    reference = load(graph, "Your reference: paint the object", "graft_red_cube.png")
     return {"picture": picture["IMAGE"], "reference": reference["IMAGE"], "reference_mask": reference["MASK"]}
 
 
 def _mixed(graph: Graph) -> dict[str, Output]:
-    return {"look": load(graph, "The look")["IMAGE"], "content": load(graph, "The content")["IMAGE"]}
-
-
-def load(graph: Graph, title: str, file: str = "example.png") -> Node:
-    return graph.add("LoadImage", title=title, at=Place(column=0), image=file)
+    look, content = load(graph, "The look", "graft_ball_on_snow.png"), load(graph, "The content", "graft_cube_on_sand.png")
+    return {"look": look["IMAGE"], "content": content["IMAGE"]}
 
 
 TASKS = (
     Easy(
         blueprints.remove_object,
-        MINIATURE,
+        "erase, inpaint",
+        REMOVAL,
         "Removes an object from a picture; what was behind it is painted anew.",
         (
             f"Choose your picture. {paint('it', 'over the object, **its shadow and its reflection too**')}",
@@ -141,9 +196,50 @@ TASKS = (
         "grass, sky, a wall, water close over the gap, within minutes; what lies beyond the mask and its *soft_edge* stays to the bit.",
         "know what was really there, or remove an object that fills the picture.",
         _painted,
+        words={"what_it_shows": "a photo of a blue cube on sand", "without_the_object": "a photo of nothing on sand"},
+        settings={"grow_mask": 2, "soft_edge": 2, "iterations": 100, "guidance": 1.5, **RULE},
+    ),
+    Easy(
+        blueprints.edit_by_prompt,
+        "change, restyle",
+        free_prompt_editing.MINIATURE,
+        "Changes what a picture shows by a prompt, and keeps its layout.",
+        ("Choose your picture.", "Write what the new picture shows. The old picture needs no prompt."),
+        "*keep_layout*. **Too little changes?** Lower it. **The layout is lost?** Raise it.",
+        "the same composition with another thing, material, season or style in it.",
+        "move things. To change a part only, connect a *mask*: outside it your picture stays to the bit.",
+        _picture("graft_cube_on_grass.png"),
+        words={"what_it_should_show": "a photo of a red cube on grass"},
+        small=lambda: blueprints.edit_by_prompt(layers="all"),
+        settings={"steps": 25, "cfg": 2.5},
+    ),
+    Easy(
+        blueprints.swap_word,
+        "prompt-to-prompt",
+        prompt_to_prompt.MINIATURE,
+        "Changes a word of a picture's prompt, adds words, or makes a word count more or less; the rest of the picture stays.",
+        (
+            "Choose your picture, and write what it shows.",
+            "Write what it should show: *refine* adds or changes words, *replace* needs as many words as there were.",
+            "Write the words that go into *old_words*, and what comes in their place into *new_words*. To make a word count more, write it in both, and "
+            "into *word_weights*, for example: snow: 3.",
+        ),
+        "*threshold* and *keep_shape*. **Too little changes?** Lower both. **The rest changes too?** Raise *threshold*, or connect a *mask*.",
+        "the named words' place changed, the rest nearly as it was; outside a *mask* to the bit.",
+        "move things, or find words that the prompt does not have.",
+        _picture("graft_ball_on_snow.png"),
+        words={
+            "what_it_shows": "a photo of a red ball and a yellow cube on snow",
+            "what_it_should_show": "a photo of a blue ball and a yellow cube on snow",
+            "old_words": "red",
+            "new_words": "blue",
+        },
+        small=lambda: blueprints.swap_word(layers="all", grid="half", cfg=2.5),
+        settings={"mode": "replace", "steps": 25},
     ),
     Easy(
         blueprints.place_object,
+        "insert, compose",
         tf_icon.INTO_DRAWING,
         "Puts an object from one picture into another, and paints it in that one's style: a photo's into a painting.",
         (
@@ -156,9 +252,13 @@ TASKS = (
         "the object's pose, shape and main colours; the picture's brush and light.",
         "turn the object, keep a face or lettering to the letter. Outside the blue line your picture stays to the bit.",
         _placed,
+        words={"what_it_should_show": "a drawing of a red ball and a yellow cube on grass"},
+        small=lambda: blueprints.place_object(surround="average colour"),
+        settings={"cfg": 2.5, "soft_edge": 1},
     ),
     Easy(
         blueprints.harmonise,
+        "blend, relight",
         HARMONISATION,
         "Pastes an object into a picture and makes light, colours and edges agree.",
         (
@@ -172,19 +272,15 @@ TASKS = (
         "closer light and colour, softer edges, sometimes a contact shadow, within minutes.",
         "turn the object, or redraw it in another style; for that there is **Place Object Into Picture**.",
         _pasted,
-    ),
-    Easy(
-        blueprints.edit_by_prompt,
-        free_prompt_editing.MINIATURE,
-        "Changes what a picture shows by a prompt, and keeps its layout.",
-        ("Choose your picture.", "Write what the new picture shows. The old picture needs no prompt."),
-        "*keep_layout*. **Too little changes?** Lower it. **The layout is lost?** Raise it.",
-        "the same composition with another thing, material, season or style in it.",
-        "move things. To change a part only, connect a *mask*: outside it your picture stays to the bit.",
-        _picture,
+        words={"what_it_shows": "a photo of a blue cone on grass"},
+        small=lambda: blueprints.harmonise(**RULE),
+        settings={"iterations": 80, "guidance": 3.0, "grow_mask": 12, "soft_edge": 2},
+        model=Place(column=1, row=-1),
+        result=Place(column=0, row=1),
     ),
     Easy(
         blueprints.edit_with_reference,
+        "replace by example",
         specref.MINIATURE,
         "Changes a thing in a picture by prompt, and gives it the look of a reference picture: that cat becomes *this* tiger.",
         (
@@ -198,19 +294,24 @@ TASKS = (
         "and shape.",
         "copy lettering or a face; change what no word names. With a *mask* your picture stays to the bit outside it.",
         _referred,
-    ),
-    Easy(
-        blueprints.find_unnatural,
-        unnaturalness.MINIATURE,
-        "Shows where a model does not believe a picture: pasted objects, seams, wrong shadows.",
-        ("Choose your picture. A prompt is not needed.",),
-        unnaturalness.KNOBS,
-        "a glow where the model would change more than the noise explains.",
-        unnaturalness.PROOF,
-        _picture,
+        words={
+            "what_it_shows": "a photo of a ball on snow",
+            "what_it_should_show": "a photo of a cube on snow",
+            "old_words": "ball",
+            "new_words": "cube",
+        },
+        small=lambda: blueprints.edit_with_reference(
+            mode="replace",
+            layers=Choice("all"),
+            self_layers="all",
+            blend_threshold=0.6,
+            background="the source's trajectory",
+        ),
+        settings={"keep_shape": 0.4, "threshold": 0.3, "word_map_grid": "half", "steps": 25, "cfg": 3.5},
     ),
     Easy(
         blueprints.mix,
+        "style transfer",
         MIXED_SCENES,
         "Gives a picture the content of another one, and keeps its look.",
         ("Choose two pictures: one for the look, one for the content. Faces with faces, rooms with rooms.",),
@@ -219,49 +320,17 @@ TASKS = (
         "of picture. For those put **Load Pixel Diffusion** in place of the checkpoint and the prompt, and set *size* to 256.",
         "carry small things or colours over.",
         _mixed,
+        settings={"steps": 25, "amount_of_content": 1.0},
+    ),
+    Easy(
+        blueprints.find_unnatural,
+        "detect a paste",
+        unnaturalness.MINIATURE,
+        "Shows where a model does not believe a picture: pasted objects, seams, wrong shadows.",
+        ("Choose your picture. A prompt is not needed.",),
+        unnaturalness.KNOBS,
+        "a glow where the model would change more than the noise explains.",
+        unnaturalness.PROOF,
+        _picture("graft_pasted_ball.png"),
     ),
 )
-
-
-def _miniature() -> Graph:
-    graph = Graph(
-        MINIATURE,
-        "Remove an object of a drawn scene with one node; runs in under a minute on any machine.",
-        thumbnail=("1 input", "2 result"),
-    )
-    add_note(
-        graph,
-        ReadMe(
-            "Remove Object on the miniature",
-            f"Press **Run**. It removes an object with its shadow. {INSIDE} **Miniature Scene** draws a picture, masks of its object and of the object's "
-            "shadow, and the same scene without it. Compare **2 result** with **3 ground truth**.",
-            SLOW_MINIATURE,
-            turn="**A bright ghost?** Lower *guidance*. **The object is still seen?** Raise *iterations*. Then another scene.",
-            expect="the object and its shadow are gone; a faint trace of the outline may stay.",
-            cannot="know what was really there: it paints what the second prompt says.",
-            more="*size*, *guidance*, *optimizer* and *learning_rate* are this small model's; for photographs open **Remove Object**.",
-        ),
-    )
-    with graph.group("1 Model and picture"):
-        model = load_miniature(graph)
-        scene, mask = removal_scene(graph)
-        show_enlarged(graph, scene["picture"], "1 input")
-        show_enlarged(graph, scene["ground_truth"], "3 ground truth")
-    with graph.group("2 Remove Object"):
-        removed = place(
-            graph,
-            blueprints.remove_object(),
-            model,
-            picture=scene["picture"],
-            mask=mask,
-            what_it_shows=scene["prompt"],
-            without_the_object=scene["ground_truth_prompt"],
-            size=64,
-            grow_mask=2,
-            soft_edge=2,
-            iterations=100,
-            guidance=1.5,
-            **RULE,
-        )
-        show_enlarged(graph, removed["picture"], "2 result", save_as="Graft/remove-object")
-    return graph

@@ -1,4 +1,4 @@
-"""Free-Prompt-Editing: of a picture and of a generation with an SD1.5 checkpoint, of a picture with SDXL too, and of a drawn scene with the miniature."""
+"""Free-Prompt-Editing: of a picture and of a generation with an SD1.5 checkpoint, and of a drawn scene with the miniature."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from graph import Choice, Graph, Group, Output, Place
 
 from . import (
     SD15,
-    SDXL,
     Checkpoint,
     Model,
     invert,
     load_checkpoint,
     load_miniature,
     load_picture,
-    origin,
     record,
     sample,
     show_enlarged,
@@ -28,12 +26,12 @@ MINIATURE = "Free-Prompt-Editing (miniature)"
 
 
 def graphs() -> list[Graph]:
-    return [_real(SD15), _real(SDXL), _synthetic(), _miniature()]
+    return [_real(SD15), _synthetic(), _miniature()]
 
 
 def _real(checkpoint: Checkpoint) -> Graph:
     """The paper's settings for real pictures: SD1.5 at 512 px, 50 DDIM steps, guidance 7.5, the first 80 % of the steps."""
-    graph = Graph(f"{REAL}{checkpoint.suffix}", "Edit a picture by prompt and keep its layout.", thumbnail_of=MINIATURE)
+    graph = Graph(REAL, "Edit a picture by prompt and keep its layout.", thumbnail_of=MINIATURE)
     add_note(
         graph,
         ReadMe(
@@ -49,7 +47,7 @@ def _real(checkpoint: Checkpoint) -> Graph:
             expect="the same composition with another thing, material, season or style in it. "
             "The picture is inverted once; another prompt only costs the sampling.",
             cannot="move things, or leave the rest of the picture untouched to the pixel.",
-            more=origin(checkpoint),
+            more="The settings are the paper's.",
         ),
     )
     with graph.group("1 Model and picture"):

@@ -1,4 +1,4 @@
-"""FreeCompose with SD2.1, SD1.5 and SDXL checkpoints: removal, harmonisation, composition by text and by sketch, each alone, and all
+"""FreeCompose with SD2.1 and SD1.5 checkpoints: removal, harmonisation, composition by text and by sketch, each alone, and all
 in a row."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import SD15, SD21, SDXL, SKETCH_ADAPTER, Checkpoint, Model, load_checkpoint, load_picture, load_square, models, origin
+from . import EXAMPLE, SD15, SD21, SKETCH_ADAPTER, Checkpoint, Model, load_checkpoint, load_picture, load_square, models
 from .notes import ReadMe, add_note, paint
 
 REMOVAL = "FreeCompose removal (miniature)"
@@ -26,9 +26,7 @@ MEMORY = (
 def graphs() -> list[Graph]:
     return [
         _removal(SD21),
-        _removal(SDXL),
         _harmonisation(SD21),
-        _harmonisation(SDXL),
         _text_composition(),
         _sketch_composition(),
         _chain(),
@@ -98,7 +96,7 @@ def _prompts(graph: Graph, model: Model, shows: str, should_show: str) -> Prompt
 
 def _removal(checkpoint: Checkpoint) -> Graph:
     graph = Graph(
-        f"FreeCompose removal{checkpoint.suffix}",
+        "FreeCompose removal",
         "Remove an object from a picture; what was behind it is painted anew.",
         thumbnail_of=REMOVAL,
     )
@@ -120,7 +118,7 @@ def _removal(checkpoint: Checkpoint) -> Graph:
             + MEMORY,
             expect="grass, sky, a wall, water close over the gap, within minutes; a small picture-wide drift of colours is usual.",
             cannot="know what was really there, or remove an object that fills the picture.",
-            more=origin(checkpoint, "The settings are the article's"),
+            more="The settings are the article's.",
         ),
     )
     with graph.group("1 Model and picture"):
@@ -136,7 +134,7 @@ def _removal(checkpoint: Checkpoint) -> Graph:
 
 def _harmonisation(checkpoint: Checkpoint) -> Graph:
     graph = Graph(
-        f"FreeCompose harmonisation{checkpoint.suffix}",
+        "FreeCompose harmonisation",
         "Paste an object into a picture and let light, colours and edges agree.",
         thumbnail_of=HARMONISATION,
     )
@@ -158,7 +156,7 @@ def _harmonisation(checkpoint: Checkpoint) -> Graph:
             + MEMORY,
             expect="closer light and colour, softer edges, sometimes a contact shadow, within minutes.",
             cannot="turn the object, or redraw it in another style; for that there is TF-ICON.",
-            more=origin(checkpoint, "The settings are the article's"),
+            more="The settings are the article's.",
         ),
     )
     with graph.group("1 Model and pictures"):
@@ -176,7 +174,7 @@ def _harmonisation(checkpoint: Checkpoint) -> Graph:
 
 
 def load_reference(graph: Graph) -> Node:
-    return graph.add("LoadImage", title="Your reference: paint over the object", at=Place(column=0), image="example.png")
+    return graph.add("LoadImage", title="Your reference: paint over the object", at=Place(column=0), image=EXAMPLE)
 
 
 def paste(graph: Graph, picture: Output, mask: Output, reference: Node) -> Node:
@@ -217,7 +215,7 @@ def _text_composition() -> Graph:
             "FreeCompose: composition by text",
             "Changes what a picture shows, from one prompt to another. For most of the way the new picture reads the old one's keys and values, "
             "so things stay what they are. No mask is needed.",
-            f"{SD21.name} SDXL works too, at {SDXL.side} pixels.",
+            SD21.name,
             steps=(
                 f"Choose your checkpoint and your picture, which is cut to a square of {SD21.side} pixels.",
                 "Write what it shows and what it should show, in words as alike as can be: what differs is what changes.",
@@ -227,7 +225,7 @@ def _text_composition() -> Graph:
             "or lower *iterations*. **In a hurry?** Set *plateau* to 0.1: it stops when nothing moves any more.",
             expect="an attribute, a piece of clothing, a material, another animal in the same pose.",
             cannot="move things far; harsh colours and smears come with many iterations at high guidance.",
-            more=origin(SD21, "The settings are the article's"),
+            more="The settings are the article's.",
         ),
     )
     with graph.group("1 Model and picture"):

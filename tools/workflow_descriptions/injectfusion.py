@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import HUGGING_FACE, SDXL, Checkpoint, Model, load_checkpoint, load_miniature, show_enlarged, steps_of
+from . import EXAMPLE, HUGGING_FACE, Checkpoint, Model, load_checkpoint, load_miniature, show_enlarged, steps_of
 from .notes import MINIATURE, WITHDRAWN, ReadMe, add_note, paint
 
 PIXELS = "InjectFusion"
@@ -14,7 +14,7 @@ GRID = "InjectFusion grid (miniature)"
 SWEEP = "InjectFusion sweep (miniature)"
 SCENE = "InjectFusion scene (miniature)"
 PIXEL_MODEL = "ddpm-celebahq-256"
-SD21 = Checkpoint("v2-1_768-ema-pruned.safetensors", 768, f"SD2.1, as in the paper; SD1.x, at 512 pixels, works too. {WITHDRAWN}", " SD2.1")
+SD21 = Checkpoint("v2-1_768-ema-pruned.safetensors", 768, f"SD2.1, as in the paper; SD1.x, at 512 pixels, works too. {WITHDRAWN}")
 STEPS = 25
 """Of the miniatures. Mix h-Space adapts its gamma to them."""
 FACE_TIMESTEPS = {"edit_timestep": 150, "boost_timestep": 50}
@@ -43,7 +43,7 @@ DISTORTED = (
 
 
 def graphs() -> list[Graph]:
-    return [_pixels(), _masked(), _generated(SD21), _generated(SDXL), _faces(), _grid(), _sweep(), _scene()]
+    return [_pixels(), _masked(), _generated(SD21), _faces(), _grid(), _sweep(), _scene()]
 
 
 def _pixels() -> Graph:
@@ -106,7 +106,7 @@ def _masked() -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model, empty = _load_pixel_model(graph)
-        loaded = graph.add("LoadImage", title="Original, with the part painted", image="example.png", at=Place(column=0))
+        loaded = graph.add("LoadImage", title="Original, with the part painted", image=EXAMPLE, at=Place(column=0))
         original = _square(graph, loaded["IMAGE"], "1 input")
         as_picture = graph.add("MaskToImage", mask=loaded["MASK"], at=Place(column=1))
         squared = graph.add(
@@ -123,7 +123,7 @@ def _masked() -> Graph:
 def _generated(checkpoint: Checkpoint) -> Graph:
     """Appendix I: two generations of SD2, 50 steps of DDIM, guidance 9."""
     graph = Graph(
-        f"{PIXELS}{checkpoint.suffix}",
+        f"{PIXELS} SD2.1",
         "Give a generated picture the content of another prompt's, with Stable Diffusion.",
         thumbnail_of=SCENE,
     )
@@ -194,7 +194,7 @@ def _generated(checkpoint: Checkpoint) -> Graph:
 
 def _settings(checkpoint: Checkpoint) -> str:
     said = "Steps and guidance are the paper's, *gamma* and the timesteps those it has for faces"
-    return f"{said}. SDXL was not tried there." if checkpoint is SDXL else f"{said}."
+    return f"{said}."
 
 
 def _faces() -> Graph:
@@ -415,7 +415,7 @@ def _batch(graph: Graph, title: str, pictures: list[Output]) -> Output:
 
 
 def _your_picture(graph: Graph, title: str, shown: str) -> Output:
-    return _square(graph, graph.add("LoadImage", title=title, image="example.png", at=Place(column=0))["IMAGE"], shown)
+    return _square(graph, graph.add("LoadImage", title=title, image=EXAMPLE, at=Place(column=0))["IMAGE"], shown)
 
 
 def _square(graph: Graph, picture: Output, shown: str) -> Output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graph import Choice, Graph, Output, Place
@@ -110,7 +111,7 @@ def _generated(edit: Edit) -> Graph:
         negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="")[0]
     trajectory, generation = record(graph, model, source, negative)
     with graph.group("3 Edit", below=generation):
-        edited = _edited(graph, model, trajectory, source, edit.control, edit.blend)
+        edited = controlled(graph, model, trajectory, source, edit.control, edit.blend)
         result = sample(graph, model, edited, trajectory, target, negative, cfg=7.5)
         graph.add("SaveImage", title="2 result", images=result, filename_prefix="Graft/prompt-to-prompt")
     return graph
@@ -161,7 +162,7 @@ def _miniature() -> Graph:
     with graph.group("3 Edit", below=inversion):
         target = encode(graph, model, "What it should show", scene["ground_truth_prompt"])
         negative = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", at=Place(column=0))[0]
-        edited = _edited(graph, model, trajectory, source, {"mode": "replace"}, (OLD_COLOUR, NEW_COLOUR), layers="all", grid="half")
+        edited = controlled(graph, model, trajectory, source, {"mode": "replace"}, (OLD_COLOUR, NEW_COLOUR), layers="all", grid="half")
         sampled = graph.add(
             "GraftShowAttention",
             **sampling(graph, model, edited, trajectory, target, negative, cfg=2.5),
@@ -175,22 +176,30 @@ def _miniature() -> Graph:
     return graph
 
 
-def _edited(
+def controlled(
     graph: Graph,
     model: Model,
     trajectory: Output,
     source: Output,
-    control: dict[str, str],
-    blend: tuple[str, str] | None,
+    control: Mapping[str, str | Output],
+    blend: tuple[str | Output, str | Output] | None,
     layers: str = "paper",
     grid: str = "quarter (paper)",
+    self_end: float | Output = 0.4,
+    threshold: float | Output = 0.3,
 ) -> Output:
     """The model with the three controls."""
     stream = {"source": trajectory, "source_conditioning": source}
     edited = graph.add("GraftCrossAttentionControl", model=model.unet, **stream, **control, end_percent=0.8)
-    edited = graph.add("GraftReplaceSelfAttention", model=edited["model"], **stream, end_percent=0.4, layers=Choice(layers))
+    edited = graph.add("GraftReplaceSelfAttention", model=edited["model"], **stream, end_percent=self_end, layers=Choice(layers))
     if blend is not None:
         edited = graph.add(
-            "GraftLocalBlend", model=edited["model"], **stream, source_words=blend[0], target_words=blend[1], word_map_grid=grid
+            "GraftLocalBlend",
+            model=edited["model"],
+            **stream,
+            source_words=blend[0],
+            target_words=blend[1],
+            threshold=threshold,
+            word_map_grid=grid,
         )
     return edited["model"]

@@ -1,4 +1,4 @@
-"""TF-ICON: a thing from one picture into another, across styles and within one, with SD2.1 and SDXL checkpoints and on the miniature."""
+"""TF-ICON: a thing from one picture into another, across styles and within one, with an SD2.1 checkpoint and on the miniature."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import SD21, SDXL, Checkpoint, Model, invert, load_checkpoint, load_miniature, load_square, origin, show_enlarged
+from . import EXAMPLE, SD21, Checkpoint, Model, invert, load_checkpoint, load_miniature, load_square, show_enlarged
 from .notes import MINIATURE, ReadMe, add_note, paint
 
 SOLVER, STEPS, SEED = "DPM-Solver++ 2M", 20, 3407
@@ -118,7 +118,7 @@ SMALL_CFG = 2.5
 
 
 def graphs() -> list[Graph]:
-    return [*(_full_size(domain, checkpoint) for checkpoint in (SD21, SDXL) for domain in (CROSS, SAME)), *map(_miniature, SMALL)]
+    return [*(_full_size(domain, checkpoint) for checkpoint in (SD21,) for domain in (CROSS, SAME)), *map(_miniature, SMALL)]
 
 
 @dataclass(frozen=True)
@@ -132,12 +132,12 @@ class Inverted:
 
 def _full_size(domain: Domain, checkpoint: Checkpoint) -> Graph:
     """The paper's settings, but for the fit: there the asked place is the whole reference picture's, here its object's."""
-    graph = Graph(f"TF-ICON {domain.name}{checkpoint.suffix}", domain.summary, thumbnail_of=domain.thumbnail_of)
+    graph = Graph(f"TF-ICON {domain.name}", domain.summary, thumbnail_of=domain.thumbnail_of)
     add_note(graph, _read_me(domain, checkpoint))
     with graph.group("1 Model and pictures"):
         model = load_checkpoint(graph, checkpoint.file)
         picture, mask = load_square(graph, "Your picture: paint where the object goes", checkpoint.side)
-        reference = graph.add("LoadImage", title="Your reference: paint over the object", at=Place(column=0), image="example.png")
+        reference = graph.add("LoadImage", title="Your reference: paint over the object", at=Place(column=0), image=EXAMPLE)
     with graph.group("2 Place"):
         placed = place(graph, picture, reference["IMAGE"], reference["MASK"], mask)
     with graph.group("3 Invert both") as box:
@@ -181,7 +181,7 @@ def _read_me(domain: Domain, checkpoint: Checkpoint) -> ReadMe:
         "and the background changes a little. 1 keeps it to the end.",
         expect="the object's pose, shape and main colours; the picture's brush and light.",
         cannot="turn the object, keep a face or lettering to the letter, cast a shadow beyond the blue box.",
-        more=origin(checkpoint),
+        more="The settings are the paper's.",
     )
 
 

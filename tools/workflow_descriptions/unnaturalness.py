@@ -1,10 +1,10 @@
-"""The unnaturalness map: of a picture of the user's with SD1.5 and SDXL checkpoints, and of a pasted object on the miniature."""
+"""The unnaturalness map: of a picture of the user's with an SD1.5 checkpoint, and of a pasted object on the miniature."""
 
 from __future__ import annotations
 
 from graph import Graph, Place
 
-from . import SD15, SDXL, Checkpoint, fit, load_checkpoint, load_miniature, show, show_enlarged
+from . import EXAMPLE, SD15, Checkpoint, fit, load_checkpoint, load_miniature, show, show_enlarged
 from .freecompose import prompt
 from .freecompose_miniature import pasted, thing_at
 from .notes import MINIATURE as MINIATURE_MODEL
@@ -24,12 +24,12 @@ PROOF = "prove anything. What is only rare glows too, and a paste that fits does
 
 
 def graphs() -> list[Graph]:
-    return [_full(SD15), _full(SDXL), _miniature()]
+    return [_full(SD15), _miniature()]
 
 
 def _full(checkpoint: Checkpoint) -> Graph:
     graph = Graph(
-        f"{FULL}{checkpoint.suffix}",
+        FULL,
         "See where a model does not believe a picture, by both measures, and as a mask.",
         thumbnail_of=MINIATURE,
     )
@@ -53,7 +53,7 @@ def _full(checkpoint: Checkpoint) -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_checkpoint(graph, checkpoint.file)
-        loaded = graph.add("LoadImage", title="Your picture", at=Place(column=0), image="example.png")
+        loaded = graph.add("LoadImage", title="Your picture", at=Place(column=0), image=EXAMPLE)
         picture = fit(graph, loaded["IMAGE"], size=checkpoint.side).picture
     with graph.group("2 Look"):
         shown = prompt(graph, model, "What it shows", "")
