@@ -9,8 +9,8 @@ from comfy.patcher_extension import WrappersMP
 
 from ..errors import GraftError
 from .plan import PLAN_KEY, RunningEdit
-from .sampling_run import Run
 from .requirements import covers_area
+from .sampling_run import Run
 from .stream import Stream
 
 CACHE = re.compile("cache", re.IGNORECASE)
