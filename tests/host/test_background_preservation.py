@@ -188,7 +188,7 @@ def test_one_picture_and_one_region_serve_a_whole_batch(sd1):
 def test_regions_of_any_size_fit_pictures_of_every_shape(sd1, size):
     """The region's left half, whatever its pixels are per cell."""
     main = picture(sd1, size=size)
-    for pixels in ((64, 96), (100, 50)):
+    for pixels in (tuple(8 * side for side in size), tuple(5 * side for side in size)):
         region = torch.zeros(pixels)
         region[:, : pixels[1] // 2] = 1
         after, sampled = states(edited(sd1, main, region[None], 1.0), main)

@@ -237,7 +237,8 @@ def test_pictures_of_every_shape_are_edited_and_others_left(sd1, size):
     """Shapes whose grids halve to unequal or odd sides."""
     source = random_trajectory(sd1, SOURCE, size=size)
     reference = reference_of(sd1, noise(50, 1, *size))
-    changed = one_step(edited(sd1, reference, "dog", reference_mask=DISC), source, 2)[-1]
+    disc = torch.nn.functional.interpolate(DISC[None], tuple(8 * side for side in size))[0]
+    changed = one_step(edited(sd1, reference, "dog", reference_mask=disc), source, 2)[-1]
     (plain,) = one_step(sd1, source, 2)
     require_negative_untouched(changed, plain)
 
