@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from .pictures import as_input, load_pictures
-from .trainer import DEVICE, Trainer, batch_indices, for_training
+from .pictures import as_input
+from .trainer import Machine, Trainer, averages_of, batch_indices
 
 FOLDER = WEIGHTS.parent / "face_model"
 
@@ -65,13 +65,18 @@ def _render_shard(shard: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([np.round(render(face) * 255).astype(np.uint8) for face in drawn]), np.array(labels)
 
 
-def judge(work: Path, steps: int = 3000, size: int = 32, rate: float = 2e-3) -> None:
+def load_pictures(work: Path) -> Tensor:
+    """(N, 3, 64, 64) uint8."""
+    return torch.from_numpy(np.load(work / "faces_pictures.npy")).permute(0, 3, 1, 2)
+
+
+def judge(work: Path, machine: Machine, steps: int = 3000, size: int = 32, rate: float = 2e-3) -> None:
     """The judge, on pictures jittered in brightness, blur and noise, so that it reads generated pictures too; then its weights
     in miniature/face_judge.safetensors, float16. It says how many of the last 1000 faces it reads rightly."""
     torch.manual_seed(6)
-    model = for_training(FaceJudge())
-    trainer = Trainer({"judge": model}, rate=rate, steps=steps, average=0.995, checkpoint=work / "face_judge.pt")
-    pictures, labels = load_pictures(work, "faces_"), torch.from_numpy(np.load(work / "faces_labels.npy"))
+    model = machine.place(FaceJudge())
+    trainer = Trainer(model, machine=machine, rate=rate, steps=steps, average=0.995, checkpoint=work / "face_judge.pt")
+    pictures, labels = load_pictures(work), torch.from_numpy(np.load(work / "faces_labels.npy"))
     held_out = pictures[-1000:], labels[-1000:]
     while trainer.unfinished:
         chosen = batch_indices("face judge", trainer.step, len(pictures) - 1000, size)
@@ -81,25 +86,25 @@ def judge(work: Path, steps: int = 3000, size: int = 32, rate: float = 2e-3) -> 
         x = x * (1 + 0.12 * gain) + 0.05 * lift + 0.06 * (grain + 0.5) * torch.randn(x.shape, generator=rng)
         if trainer.step % 3 == 0:
             x = functional.avg_pool2d(functional.pad(x, (0, 1, 0, 1), mode="replicate"), 2, stride=1)
-        logits = model(x.to(DEVICE, torch.bfloat16))
+        logits = model(machine.floats(x))
         trainer.update(sum(functional.cross_entropy(logits[name].float().cpu(), labels[chosen, i]) for i, name in enumerate(ATTRIBUTES)))
         if trainer.step % 500 == 0:
             with trainer.averaged():
-                trainer.note(**_right(model, *held_out))
-    save_file({name.removeprefix("judge."): value.half().contiguous() for name, value in trainer.averages.items()}, WEIGHTS)
+                trainer.note(**_right(model, machine, *held_out))
+    save_file({name: value.half().contiguous() for name, value in trainer.averages.items()}, WEIGHTS)
 
 
 @torch.no_grad()
-def _right(model: FaceJudge, pictures: Tensor, labels: Tensor) -> dict[str, float]:
+def _right(model: FaceJudge, machine: Machine, pictures: Tensor, labels: Tensor) -> dict[str, float]:
     """Percent of the faces whose attribute is read rightly, by attribute."""
-    logits = [model((part.contiguous().float() / 255).to(DEVICE, torch.bfloat16)) for part in pictures.split(100)]
+    logits = [model(machine.floats(part.contiguous().float() / 255)) for part in pictures.split(100)]
     return {
         name: 100 * float((torch.cat([part[name] for part in logits]).argmax(dim=1).cpu() == labels[:, i]).float().mean())
         for i, name in enumerate(ATTRIBUTES)
     }
 
 
-def diffusion(work: Path, steps: int = 9000, size: int = 16, rate: float = 1.5e-3) -> None:
+def diffusion(work: Path, machine: Machine, steps: int = 9000, size: int = 16, rate: float = 1.5e-3) -> None:
     """The pixel-space model: v-prediction on DDPM's linear schedule.
 
     In a large model the bottleneck h decides what is drawn; a network this small leaves that to its skips, and injected content
@@ -107,16 +112,16 @@ def diffusion(work: Path, steps: int = 9000, size: int = 16, rate: float = 1.5e-
     rate of 1e-3, and the first 1800 with timesteps spread more evenly.
     """
     torch.manual_seed(7)
-    model = _without_coarse_skips(for_training(UNet2DModel(**UNET)))
-    trainer = Trainer({"unet": model}, rate=rate, steps=steps, average=0.995, checkpoint=work / "face_diffusion.pt")
-    pictures, schedule = load_pictures(work, "faces_"), DDIMScheduler(**SCHEDULER).alphas_cumprod
+    model = _without_coarse_skips(machine.place(UNet2DModel(**UNET)))
+    trainer = Trainer(model, machine=machine, rate=rate, steps=steps, average=0.995, checkpoint=work / "face_diffusion.pt")
+    pictures, schedule = load_pictures(work), DDIMScheduler(**SCHEDULER).alphas_cumprod
     while trainer.unfinished:
-        x = as_input(pictures[batch_indices("faces", trainer.step, len(pictures), size)])
+        x = as_input(pictures[batch_indices("faces", trainer.step, len(pictures), size)], machine)
         rng = torch.Generator().manual_seed(trainer.step)
         timesteps = _spread(size, rng)
-        noise, level = torch.randn(x.shape, generator=rng).to(DEVICE), schedule[timesteps][:, None, None, None].to(DEVICE)
+        noise, level = torch.randn(x.shape, generator=rng).to(x.device), schedule[timesteps][:, None, None, None].to(x.device)
         noisy, velocity = level.sqrt() * x + (1 - level).sqrt() * noise, level.sqrt() * noise - (1 - level).sqrt() * x
-        predicted = model(noisy.bfloat16(), timesteps.to(DEVICE)).sample.float()
+        predicted = model(machine.floats(noisy), timesteps.to(machine.device)).sample.float()
         trainer.update((predicted - velocity).square().mean())
         if trainer.step % 500 == 0:
             with trainer.averaged():
@@ -128,7 +133,7 @@ def _without_coarse_skips(model: UNet2DModel) -> UNet2DModel:
     width = UNET["block_out_channels"][-1]
     for block in model.up_blocks[:2]:
         for resnet in block.resnets:
-            kept = (torch.arange(resnet.in_channels, device=DEVICE) < width).float()
+            kept = (torch.arange(resnet.in_channels, device=resnet.norm1.weight.device) < width).float()
             width = resnet.out_channels
             for parameter, open_part in (
                 (resnet.norm1.weight, kept),
@@ -152,7 +157,7 @@ def sample_sheet(work: Path, model: UNet2DModel, step: int, count: int = 24) -> 
     """Writes faces-<step>.png: 20 DDIM steps from noise."""
     scheduler = DDIMScheduler(**SCHEDULER)
     scheduler.set_timesteps(20)
-    x = torch.randn((count, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    x = torch.randn((count, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(model.device)
     for timestep in scheduler.timesteps:
         x = scheduler.step(model(x.to(model.dtype), timestep).sample.float(), timestep, x).prev_sample
     drawn = (x.cpu().permute(0, 2, 3, 1) + 1) / 2
@@ -164,8 +169,7 @@ def sample_sheet(work: Path, model: UNet2DModel, step: int, count: int = 24) -> 
 def export(work: Path) -> None:
     """Writes miniature/face_model as diffusers keeps models, with the averaged weights in float16."""
     model = UNet2DModel(**UNET)
-    averages = torch.load(work / "face_diffusion.pt", weights_only=True)["averages"]
-    model.load_state_dict({name.removeprefix("unet."): value for name, value in averages.items()})
+    model.load_state_dict(averages_of(work / "face_diffusion.pt")[0])
     model.half().save_pretrained(FOLDER)
     DDIMScheduler(**SCHEDULER).save_pretrained(FOLDER)
     print(json.dumps({path.name: path.stat().st_size for path in sorted(FOLDER.iterdir())}))

@@ -1,33 +1,38 @@
-"""Trains the miniature: renders scenes, then the VAE, the judge, and the diffusion model with its text encoder; and the faces.
+"""Trains the miniature's models, stage by stage; docs/training.md says how long each takes.
 
-    python tools train_miniature STAGE [STAGE ...] --comfyui PATH --work FOLDER [--steps N]
+    python tools train_miniature STAGE [STAGE ...] --work FOLDER [--comfyui PATH] [--device cuda] [--steps N] [--shards N]
 
-Stages: scenes, vae, latents, decoder, judge, diffusion, export; faces, face_judge, face_diffusion, face_export. Every stage is deterministic by its seed, writes a log
-beside its checkpoint and goes on from there when started again. Batches are drawn from a generator seeded by the step,
-so that a resumed run sees what an unbroken one would have seen.
+draw renders scenes into FOLDER/scenes, and may go on beside the others. Trainings keep a checkpoint, a log and pictures to look at in FOLDER, and
+go on bit for bit when started again; without a checkpoint they start from FOLDER/scene_model, where export stages leave weights in half
+precision. In this order: draw, text_encoder, export_text_encoder, autoencoder, export_autoencoder, latents; then judge, unet and transformer,
+each with its export. The faces: faces, face_judge, face_diffusion, export_faces.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from hosting.pack import load_host, load_pack
 
-STAGES = ("scenes", "vae", "latents", "decoder", "judge", "diffusion", "export", "faces", "face_judge", "face_diffusion", "face_export")
+STAGES = (
+    *("draw", "text_encoder", "export_text_encoder", "autoencoder", "export_autoencoder", "latents"),
+    *("judge", "export_judge", "unet", "export_unet", "transformer", "export_transformer"),
+    *("faces", "face_judge", "face_diffusion", "export_faces"),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stages", nargs="+", choices=STAGES)
+    parser.add_argument("stages", nargs="+", choices=STAGES, metavar="STAGE")
     parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder; COMFYUI_PATH by default")
-    parser.add_argument("--work", type=Path, required=True, help="where checkpoints, logs and the rendered scenes are kept")
-    parser.add_argument(
-        "--count", type=int, default=40_000, help="scenes rendered for training; three fifths as many are rendered in pairs"
-    )
-    parser.add_argument("--steps", type=int, help="steps of the chosen training stages, instead of each one's own number")
+    parser.add_argument("--work", type=Path, required=True, help="where scenes, checkpoints, logs and exported weights are kept")
+    parser.add_argument("--device", help="cpu or cuda; by default cuda where there is one")
+    parser.add_argument("--shards", type=int, default=160, help="shards of 128 pictures that draw makes")
+    parser.add_argument("--steps", type=int, help="steps of the chosen training stages in all, instead of each one's own number")
     arguments = parser.parse_args()
-    load_host(arguments.comfyui)
+    load_host(arguments.comfyui, cpu=arguments.device == "cpu")
     load_pack()
     arguments.work.mkdir(parents=True, exist_ok=True)
     for stage in arguments.stages:
@@ -35,33 +40,30 @@ def main() -> None:
 
 
 def _run(stage: str, arguments: argparse.Namespace) -> None:
-    from training import autoencoder, diffusion, export, faces, judging, pictures
+    from training import autoencoder, denoisers, faces, judging, pictures, text_encoder
+    from training.trainer import Machine
 
-    steps = {"steps": arguments.steps} if arguments.steps else {}
-    match stage:
-        case "scenes":
-            pictures.scenes(arguments.work, arguments.count)
-            pictures.pairs(arguments.work, arguments.count * 3 // 5)
-        case "vae":
-            autoencoder.vae(arguments.work, **steps)
-        case "latents":
-            autoencoder.latents(arguments.work)
-        case "decoder":
-            autoencoder.decoder(arguments.work, **steps)
-        case "judge":
-            judging.judge(arguments.work, **steps)
-        case "diffusion":
-            diffusion.diffusion(arguments.work, **steps)
-        case "export":
-            export.export(arguments.work)
-        case "faces":
-            faces.faces(arguments.work)
-        case "face_judge":
-            faces.judge(arguments.work, **steps)
-        case "face_diffusion":
-            faces.diffusion(arguments.work, **steps)
-        case "face_export":
-            faces.export(arguments.work)
+    work, steps = arguments.work, {"steps": arguments.steps} if arguments.steps else {}
+    machine = Machine.of(arguments.device)
+    actions = {
+        "draw": partial(pictures.draw, work, arguments.shards),
+        "text_encoder": partial(text_encoder.train, work, machine, **steps),
+        "export_text_encoder": partial(text_encoder.export, work),
+        "autoencoder": partial(autoencoder.train, work, machine, **steps),
+        "export_autoencoder": partial(autoencoder.export, work, machine),
+        "latents": partial(autoencoder.latents, work, machine),
+        "judge": partial(judging.train, work, machine, **steps),
+        "export_judge": partial(judging.export, work),
+        "unet": partial(denoisers.train, work, machine, denoisers.UNet, **steps),
+        "export_unet": partial(denoisers.export, work, denoisers.UNet.name),
+        "transformer": partial(denoisers.train, work, machine, denoisers.Transformer, **steps),
+        "export_transformer": partial(denoisers.export, work, denoisers.Transformer.name),
+        "faces": partial(faces.faces, work),
+        "face_judge": partial(faces.judge, work, machine, **steps),
+        "face_diffusion": partial(faces.diffusion, work, machine, **steps),
+        "export_faces": partial(faces.export, work),
+    }
+    actions[stage]()
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ class Solid(Painter):
             return
         else:
             texture = 1 + np.float32(0.025) * self.sheet.mottling[rows, columns] + np.float32(0.03) * self.sheet.grain[rows, columns]
-            colour = surface.tints() * (self.key * np.float32(0.72) + self.ambient * np.float32(0.95)) * texture
+            light = (self.key * np.float32(0.72) + self.ambient * np.float32(0.95)) * np.float32(self.sheet.lighting.scenery)
+            colour = surface.tints() * light * texture
         layer.lay(surface.window, np.clip(colour, 0, 1), surface.cover.alpha)
 
     def shadow(self, layer: Layer, mask: np.ndarray) -> None:

@@ -1,0 +1,256 @@
+"""The two models that know the world of things, in tiny sizes: trained a few steps, stopped and gone on with, exported, loaded by the host."""
+
+from functools import partial
+
+import comfy.sample
+import numpy as np
+import pytest
+import torch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from graft.host.errors import GraftError
+from graft.host.families.layers import attention_layers
+from graft.host.models import scene_models
+from graft.miniature import scene_network
+from graft.miniature.scene_network import Shapes
+from graft.miniature.scenes.prompts import prompt_of
+from graft.miniature.scenes.sampling import sample_scene
+
+SIDE = 32
+VAE = scene_network.VAE | {"ddconfig": scene_network.VAE["ddconfig"] | {"ch_mult": [1, 1, 1, 1]}}
+TEXT = scene_network.TEXT | {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+UNET = scene_network.UNET | {
+    "image_size": SIDE // 8,
+    "model_channels": 32,
+    "channel_mult": [1, 1, 1, 1],
+    "num_head_channels": 16,
+    "context_dim": 32,
+}
+TRANSFORMER = scene_network.TRANSFORMER | {
+    "vec_in_dim": 32,
+    "context_in_dim": 32,
+    "hidden_size": 32,
+    "num_heads": 2,
+    "axes_dim": [4, 6, 6],
+    "depth": 1,
+    "depth_single_blocks": 1,
+}
+TINY = Shapes(VAE, TEXT, UNET, TRANSFORMER)
+DENOISERS = {"unet": scene_models.load_unet, "transformer": scene_models.load_transformer}
+
+
+def kind_of(name: str):
+    from training import denoisers
+
+    return {"unet": denoisers.UNet, "transformer": denoisers.Transformer}[name]
+
+
+@pytest.fixture(scope="module")
+def machine():
+    from training.trainer import Machine
+
+    return Machine(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory, machine):
+    """A work folder with two shards of small pictures, and all that the denoisers need: text encoder, VAE, latents."""
+    from training import autoencoder, denoisers, pictures, text_encoder
+
+    folder = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "SHARD", 8)
+        patch.setattr(denoisers, "SAMPLES", 2)
+        with torch.inference_mode(False):
+            pictures.draw(folder, 2, SIDE)
+            text_encoder.train(folder, machine, steps=3, size=4, shapes=TINY)
+            text_encoder.export(folder)
+            autoencoder.train(folder, machine, steps=3, size=4, shapes=TINY)
+            autoencoder.export(folder, machine, TINY)
+            autoencoder.latents(folder, machine, TINY)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def weights(work, machine):
+    """The folder of exported weights, with both denoisers after three steps."""
+    from training import denoisers
+
+    with torch.inference_mode(False):
+        for name in DENOISERS:
+            denoisers.train(work, machine, kind_of(name), steps=3, size=8, shapes=TINY)
+            denoisers.export(work, name)
+    return work / "scene_model"
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_a_training_that_was_stopped_goes_on_bit_for_bit(work, machine, name, tmp_path, monkeypatch):
+    """Oracle: the same training, unbroken. It is stopped after a step that no checkpoint holds."""
+    from training import denoisers, trainer
+
+    monkeypatch.setattr(trainer, "SAVED_EVERY", 2)
+    update = trainer.Trainer.update
+    states = []
+    for stop in (None, 3):
+
+        def stopping(self, loss, stop=stop):
+            update(self, loss)
+            if self.step == stop:
+                raise Stopped
+
+        folder = tmp_path / str(stop)
+        (folder / "scene_model").mkdir(parents=True)
+        (folder / "scenes").symlink_to(work / "scenes")
+        for part in ("text_encoder", "autoencoder"):
+            (folder / "scene_model" / f"{part}.safetensors").symlink_to(work / "scene_model" / f"{part}.safetensors")
+        with torch.inference_mode(False):
+            train = lambda folder=folder: denoisers.train(folder, machine, kind_of(name), steps=4, size=8, shapes=TINY)  # noqa: E731
+            if stop:
+                monkeypatch.setattr(trainer.Trainer, "update", stopping)
+                with pytest.raises(Stopped):
+                    train()
+                monkeypatch.setattr(trainer.Trainer, "update", update)
+            train()
+        states.append(torch.load(folder / f"{name}.pt", weights_only=True))
+    unbroken, broken = states
+    assert unbroken["step"] == broken["step"] == 4
+    for part in ("masters", "averages"):
+        assert all(torch.equal(value, broken[part][key]) for key, value in unbroken[part].items())
+
+
+def test_a_training_without_a_checkpoint_starts_from_exported_weights(weights, machine, tmp_path):
+    from training.trainer import Trainer, load_part
+
+    path = weights / "unet.safetensors"
+    with torch.inference_mode(False):
+        network = kind_of("unet")(TINY).network
+        trainer = Trainer(network, machine=machine, rate=1e-3, steps=9, average=0.9, checkpoint=tmp_path / "unet.pt", start=path)
+    exported, step = load_part(path)
+    assert trainer.step == trainer.warmed_from == step == 3
+    assert all(torch.equal(value, exported[name]) for name, value in network.state_dict().items())
+
+
+def test_the_host_encodes_prompts_as_the_training_did(work, machine):
+    from training.text_encoder import encode_prompts, load_text_encoder
+
+    rng = np.random.default_rng(5)
+    prompts = ["", *(prompt_of(sample_scene(rng)) for _ in range(3))]
+    tokens, encoder = load_text_encoder(work, machine, TINY)
+    encoded = encode_prompts(tokens, encoder, prompts, machine)
+    clip = scene_models.load_clip(work / "scene_model", TINY)
+    for row, prompt in enumerate(prompts):
+        states, pooled = clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
+        assert torch.allclose(states[0], encoded.states[row], atol=1e-5)
+        assert torch.allclose(pooled[0], encoded.pooled[row], atol=1e-5)
+
+
+def test_the_vae_keeps_its_pictures_when_its_latents_are_normalised(work, machine):
+    """Oracle: the VAE as it was trained, before the export."""
+    from training.autoencoder import build_vae
+    from training.pictures import Shards
+    from training.trainer import averages_of
+
+    pictures = Shards.of(work).pictures(torch.arange(4)).permute(0, 2, 3, 1).float() / 255
+    vae = scene_models.load_vae(work / "scene_model", TINY)
+    latents = vae.encode(pictures)
+    seen = scene_models.SceneLatent().process_in(latents)
+    assert latents.shape == (4, scene_network.LATENT_CHANNELS, SIDE // 8, SIDE // 8)
+    assert seen.mean().abs() < 0.2 and 0.7 < seen.std() < 1.3
+    trained = build_vae(TINY)
+    trained.load_state_dict(averages_of(work / "autoencoder.pt")[0])
+    decoded = trained.decode(trained.encode(pictures.permute(0, 3, 1, 2) * 2 - 1))
+    assert torch.allclose(vae.decode(latents), ((decoded + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1), atol=2e-2)
+
+
+def test_the_vaes_norms_leave_the_brightness_of_a_plane():
+    """With a group for each channel, as in ComfyUI's layout at this width, every plane is the same after a norm."""
+    from training.autoencoder import build_vae
+
+    norm = build_vae().decoder.norm_out
+    planes = torch.linspace(-1, 1, 32)[:, None, None].expand(32, 8, 8)
+    dark, bright = norm(torch.stack([planes, planes + torch.arange(32)[:, None, None] % 3]))
+    assert (dark - bright).abs().mean() > 0.1
+    stock = torch.nn.functional.group_norm(torch.stack([planes, 2 * planes]), 32)
+    assert stock.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_the_host_predicts_what_the_training_does(work, machine, name, tmp_path):
+    """Oracle: the training's own network, with weights far from zero, and the formula of its kind."""
+    from training.denoisers import linked_attention
+    from training.text_encoder import encode_prompts, load_text_encoder
+    from training.trainer import load_part, save_part
+
+    denoiser = kind_of(name)(TINY)
+    rng = torch.Generator().manual_seed(4)
+    random = {key: torch.randn(value.shape, generator=rng) * 0.1 for key, value in denoiser.network.state_dict().items()}
+    save_part(tmp_path / f"{name}.safetensors", random, 0)
+    (tmp_path / "autoencoder.safetensors").symlink_to(work / "scene_model" / "autoencoder.safetensors")
+    denoiser.network.load_state_dict(load_part(tmp_path / f"{name}.safetensors")[0])
+    encoded = encode_prompts(*load_text_encoder(work, machine, TINY), ["a watercolour of a car in snow", "an empty street"], machine)
+    latents, noise = torch.randn((2, 2, scene_network.LATENT_CHANNELS, 4, 4), generator=rng)
+    noised = denoiser.noised(latents, torch.full((2,), 0.4), noise)
+    predicted = denoiser.predict(noised.shown, noised.level, encoded, partial(linked_attention, 0))
+    assert predicted.std() > 0.01
+
+    model = DENOISERS[name](tmp_path, TINY)
+    sampling = model.get_model_object("model_sampling")
+    sigma = sampling.sigma(noised.level) if name == "unet" else noised.level
+    rows = sigma[:, None, None, None]
+    scaled = noised.shown * (1 + rows**2).sqrt() if name == "unet" else noised.shown
+    expected = scaled - rows * predicted
+    conditions = {"y": encoded.pooled} if name == "transformer" else {}
+    denoised = model.model.apply_model(scaled, sigma, c_crossattn=encoded.states, **conditions)
+    assert torch.allclose(denoised, expected, atol=1e-3)
+    truth = model.model.process_latent_in(scene_models.SceneLatent().process_out(latents))
+    assert torch.allclose(scaled - rows * (noise if name == "unet" else noised.target), truth, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_the_host_samples_and_decodes(weights, name):
+    model, clip, vae = DENOISERS[name](weights, TINY), scene_models.load_clip(weights, TINY), scene_models.load_vae(weights, TINY)
+    positive, negative = ([[*_encoded(clip, prompt)]] for prompt in ("a watercolour of a car in snow", ""))
+    latent = torch.zeros(1, scene_network.LATENT_CHANNELS, 4, 4)
+    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(2))
+    sampled = comfy.sample.sample(model, noise, 3, 3.0, "euler", "simple", positive, negative, latent, disable_pbar=True)
+    assert sampled.isfinite().all() and sampled.std() > 0.1
+    assert vae.decode(sampled).shape == (1, SIDE, SIDE, 3)
+    assert len(model.model.latent_format.latent_rgb_factors) == scene_network.LATENT_CHANNELS
+
+
+def _encoded(clip, prompt: str) -> tuple:
+    states, pooled = clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
+    return states, {"pooled_output": pooled}
+
+
+def test_pairs_attend_to_each_other_and_to_no_one_elses_text():
+    """Oracle: rows attend to their own tokens, then to the partner's picture, written out one by one."""
+    from training.denoisers import linked_attention
+
+    query, key, value = torch.randn((3, 5, 7, 8), generator=torch.Generator().manual_seed(3))
+    out = linked_attention(2, 3, None, query, key, value, 2)
+    for row, partner in enumerate((None, 3, 4, 1, 2)):
+        keys, values = ([part[row]] + ([part[partner][3:]] if partner else []) for part in (key, value))
+        heads = [t.view(len(t), 2, 4).transpose(0, 1) for t in (query[row], torch.cat(keys), torch.cat(values))]
+        expected = torch.nn.functional.scaled_dot_product_attention(*heads).transpose(0, 1).reshape(7, 8)
+        assert torch.allclose(out[row], expected, atol=1e-5)
+
+
+def test_shapes_are_those_of_the_families_and_small():
+    """24 MiB in half precision are 12.5 million parameters."""
+    unet, transformer = (kind_of(name)().network for name in DENOISERS)
+    assert isinstance(unet, UNetModel) and type(transformer).__module__ == "comfy.ldm.flux.model"
+    for network in (unet, transformer):
+        assert sum(parameter.numel() for parameter in network.parameters()) * 2 <= 24 * 2**20
+    layers = [(layer.block, layer.number) for layer in attention_layers(unet)]
+    assert [layer for layer in layers if layer[0] != "middle"] == [("input", n) for n in (1, 2, 4, 5, 7, 8)] + [
+        ("output", n) for n in range(3, 12)
+    ]
+
+
+def test_missing_weights_say_what_to_do(tmp_path):
+    with pytest.raises(GraftError, match=r"the miniature's unet cannot be read .*install Graft again"):
+        scene_models.weights(tmp_path, "unet")

@@ -1,0 +1,258 @@
+"""The UNet and the flow transformer, trained alike on the VAE's latents and the text encoder's states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+import comfy.model_management
+import numpy as np
+import torch
+from comfy.ldm.flux.model import Flux
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.ops import disable_weight_init
+from evaluation.report import Sheet, contact_sheet
+from graft.miniature.scene_network import FLOW_SHIFT, LATENT_SCALE, LATENT_SHIFT, SHAPES, UNET_SCALE, Shapes
+from graft.miniature.scenes.prompts import Wording, prompt_of, sample_wording
+from graft.miniature.scenes.sampling import EVALUATION_SEEDS, sample_scene
+from graft.miniature.scenes.scene import Scene
+from torch import Tensor, nn
+
+from .autoencoder import load_vae
+from .pictures import Shards
+from .text_encoder import Encoded, encode_prompts, load_text_encoder, plain_attention
+from .trainer import SAVED_EVERY, Machine, Trainer, averages_of, batch_indices, initialise, save_part, silence
+
+HIGHEST_WEIGHT = 20.0
+SAMPLES = 24
+UNPROMPTED = 0.1
+"""The share of prompts that are left out, for classifier-free guidance."""
+
+
+@dataclass(frozen=True)
+class Noised:
+    """What a network is shown (B, C, h, w), the level as it is told it (B,), what it shall say, and how much each row counts (B,)."""
+
+    shown: Tensor
+    level: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+class Denoiser(Protocol):
+    """What the two kinds of model do not share. Latents have unit deviation; `share` (B,) in [0, 1) is where in the schedule rows are,
+    from clear to noise."""
+
+    name: str
+    network: nn.Module
+
+    def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised: ...
+    def predict(self, shown: Tensor, level: Tensor, prompts: Encoded, attention: Callable) -> Tensor: ...
+    def sample(self, predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor: ...
+
+
+class UNet:
+    """SD1.x's kind: the network predicts the noise eps, at one of 1000 timesteps."""
+
+    name = "unet"
+
+    def __init__(self, shapes: Shapes = SHAPES) -> None:
+        self.network = initialise(UNetModel(**shapes.unet, dtype=torch.float32, operations=disable_weight_init))
+        silence(self.network, "out_layers.3", "proj_out", "out.2")
+        self.alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0).float()
+
+    def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised:
+        timesteps = (share * 1000).long()
+        kept = self.alphas[timesteps]
+        rows = kept[:, None, None, None]
+        # Errors count as errors of v (Salimans and Ho 2022): those of eps alone would leave layout and colour, which the noisiest
+        # levels decide, to chance. Bounded, since the last levels hold next to no picture.
+        weight = (1 / kept).clamp(max=HIGHEST_WEIGHT)
+        return Noised(rows.sqrt() * latents * UNET_SCALE + (1 - rows).sqrt() * noise, timesteps.float(), noise, weight / weight.mean())
+
+    def predict(self, shown: Tensor, level: Tensor, prompts: Encoded, attention: Callable) -> Tensor:
+        options = {"optimized_attention_override": partial(attention, 0)}
+        return self.network(shown, level, context=prompts.states, transformer_options=options)
+
+    def sample(self, predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
+        """DDIM (Song et al. 2021, equation 12 with no noise added)."""
+        timesteps = torch.linspace(999, 0, steps + 1).long()
+        x = noise
+        for now, after in pairwise(timesteps):
+            kept, kept_after = self.alphas[now], self.alphas[after]
+            eps = predict(x, now.float().expand(len(x)))
+            clear = (x - (1 - kept).sqrt() * eps) / kept.sqrt()
+            x = kept_after.sqrt() * clear + (1 - kept_after).sqrt() * eps
+        return clear / UNET_SCALE
+
+
+class Transformer:
+    """Flux's kind: the network predicts the velocity noise - latent, at a sigma in (0, 1)."""
+
+    name = "transformer"
+
+    def __init__(self, shapes: Shapes = SHAPES) -> None:
+        self.network = initialise(Flux(**shapes.transformer, dtype=torch.float32, operations=disable_weight_init))
+        silence(self.network, "_mod.lin", "modulation.lin", "adaLN_modulation.1", "final_layer.linear")
+        for norm in self.network.modules():
+            # The blocks add to their input in place, which autograd refuses where a norm remembers it.
+            if isinstance(norm, nn.LayerNorm):
+                norm.register_forward_pre_hook(lambda _, inputs: (inputs[0].clone(),))
+
+    def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised:
+        # Logit-normal levels (Esser et al. 2024, section 3.1), shifted as the schedule that the model is sampled with.
+        sigma = torch.sigmoid(FLOW_SHIFT + torch.special.ndtri(share.clamp(1e-4, 1 - 1e-4)))
+        rows = sigma[:, None, None, None]
+        return Noised((1 - rows) * latents + rows * noise, sigma, noise - latents, torch.ones_like(sigma))
+
+    def predict(self, shown: Tensor, level: Tensor, prompts: Encoded, attention: Callable) -> Tensor:
+        options = {"optimized_attention_override": partial(attention, prompts.states.shape[1])}
+        with _rotary_positions_with_a_gradient():
+            return self.network(shown, level, prompts.states, prompts.pooled, transformer_options=options)
+
+    def sample(self, predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor:
+        """Euler's method down the shifted schedule."""
+        times, x = torch.linspace(1, 0, steps + 1), noise
+        shift = float(np.exp(FLOW_SHIFT))
+        sigmas = shift * times / (1 + (shift - 1) * times)
+        for sigma, after in pairwise(sigmas):
+            x = x + (after - sigma) * predict(x, sigma.expand(len(x)))
+        return x
+
+
+@contextmanager
+def _rotary_positions_with_a_gradient() -> Iterator[None]:
+    before, comfy.model_management.in_training = comfy.model_management.in_training, True
+    try:
+        yield
+    finally:
+        comfy.model_management.in_training = before
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Latents (B, C, h, w) of unit deviation, their prompts, and where in the schedule they are (B,). The last 2 * `pairs` rows are
+    pairs, first partners first."""
+
+    latents: Tensor
+    prompts: list[str]
+    share: Tensor
+    pairs: int
+
+
+def batch_of(shards: Shards, latents: list[np.ndarray], step: int, size: int) -> Batch:
+    """Half of the rows are scenes, the others pairs, whose prompts often leave the look to be seen."""
+    rng, pairs = np.random.default_rng([32, step]), size // 4
+    alone = batch_indices("scenes", step, len(shards), size - 2 * pairs)
+    shard_of = batch_indices("shards", step, len(shards.shards), pairs)
+    size_of_shard = len(latents[0])
+    first = shard_of * size_of_shard + size_of_shard // 2 + 2 * batch_indices("pairs", step, size_of_shard // 4, pairs)
+    both = torch.cat([first, first + 1])
+    prompts = [_prompt(rng, scene, sample_wording(rng), UNPROMPTED) for scene in shards.scenes(alone)]
+    for row, scene in enumerate(shards.scenes(both)):
+        wording = replace(sample_wording(rng), colour=False, style=rng.random() < 0.5) if rng.random() < 0.75 else sample_wording(rng)
+        prompts.append(_prompt(rng, scene, wording, UNPROMPTED if row < pairs else 0.4))
+    # A look is open at high noise levels only. A quarter of the partners are at the same level, as two parts of one picture
+    # are; the others are seen more clearly.
+    noisy = 0.4 + 0.6 * _stratified(rng, pairs)
+    clearer = torch.from_numpy(np.where(rng.random(pairs) < 0.25, 1.0, rng.random(pairs)))
+    share = torch.cat([_stratified(rng, size - 2 * pairs), noisy, noisy * clearer]).float()
+    rows = [latents[i // size_of_shard][i % size_of_shard] for i in torch.cat([alone, both]).tolist()]
+    return Batch((torch.from_numpy(np.stack(rows)).float() - LATENT_SHIFT) * LATENT_SCALE, prompts, share, pairs)
+
+
+def _prompt(rng: np.random.Generator, scene: Scene, wording: Wording, dropped: float) -> str:
+    return "" if rng.random() < dropped else prompt_of(scene, wording)
+
+
+def _stratified(rng: np.random.Generator, count: int) -> Tensor:
+    """(count,) in [0, 1), one in each of as many equal parts."""
+    return (torch.from_numpy(rng.permutation(count)) + torch.from_numpy(rng.random(count))) / max(count, 1)
+
+
+def train(
+    work: Path,
+    machine: Machine,
+    kind: Callable[[Shapes], Denoiser],
+    steps: int = 20_000,
+    size: int = 32,
+    rate: float = 8e-4,
+    shapes: Shapes = SHAPES,
+    looked_every: int = 1000,
+) -> None:
+    """Pairs see each other in self-attention, as two parts of one wide picture would. In a large model an object spans far more cells
+    than a convolution reaches, and attention learns to carry its look from cell to cell; here it would not."""
+    torch.manual_seed(3)
+    tokens, text = load_text_encoder(work, machine, shapes)
+    vae, key = load_vae(work, machine, shapes)
+    denoiser = kind(shapes)
+    machine.place(denoiser.network)
+    trainer = Trainer(
+        denoiser.network,
+        machine=machine,
+        rate=rate,
+        steps=steps,
+        average=0.998,
+        checkpoint=work / f"{denoiser.name}.pt",
+        start=work / "scene_model" / f"{denoiser.name}.safetensors",
+    )
+
+    def predict(shown: Tensor, level: Tensor, prompts: list[str], pairs: int = 0) -> Tensor:
+        encoded = encode_prompts(tokens, text, prompts, machine)
+        return denoiser.predict(machine.floats(shown), level.to(machine.device), encoded, partial(linked_attention, pairs)).float()
+
+    shards = None
+    while trainer.unfinished:
+        if shards is None or trainer.step % SAVED_EVERY == 0:
+            shards = Shards.of(work).encoded(key)
+            latents = [shard.latents(key) for shard in shards.shards]
+        batch = batch_of(shards, latents, trainer.step, size)
+        noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(trainer.step))
+        noised = denoiser.noised(batch.latents, batch.share, noise)
+        predicted = predict(noised.shown, noised.level, batch.prompts, batch.pairs)
+        errors = (predicted - noised.target.to(machine.device)).square().mean(dim=(1, 2, 3))
+        trainer.update((errors * noised.weight.to(machine.device)).mean())
+        if trainer.step % looked_every == 0 or not trainer.unfinished:
+            with trainer.averaged():
+                look(work, denoiser, predict, vae, machine, trainer.step, latents[0].shape[1:])
+
+
+def linked_attention(pairs: int, text: int, _, query, key, value, heads, skip_reshape=False, **_options) -> Tensor:
+    """Attention in which the last `pairs` rows and the `pairs` rows before them also attend to the pictures of their partners. The first
+    `text` tokens are no picture's, nor are the keys of cross-attention."""
+    if skip_reshape:
+        query, key, value = (part.transpose(1, 2).flatten(2) for part in (query, key, value))
+    if not pairs or key.shape[1] != query.shape[1]:
+        return plain_attention(query, key, value, heads)
+    alone = len(query) - 2 * pairs
+    linked = [torch.cat([part[alone:], part[alone:, text:].roll(pairs, dims=0)], dim=1) for part in (key, value)]
+    parts = plain_attention(query[:alone], key[:alone], value[:alone], heads), plain_attention(query[alone:], *linked, heads)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def look(work: Path, denoiser: Denoiser, predict: Callable, vae: nn.Module, machine: Machine, step: int, size: tuple[int, ...]) -> None:
+    """Writes <name>-<step>.png: pictures from prompts of scenes outside the training set, 20 steps, guidance 3."""
+    count, guidance = SAMPLES, 3.0
+    rng = np.random.default_rng(EVALUATION_SEEDS.start)
+    prompts = [prompt_of(sample_scene(rng)) for _ in range(count)]
+
+    def guided(x: Tensor, level: Tensor) -> Tensor:
+        plain, prompted = predict(x.repeat(2, 1, 1, 1), level.repeat(2), [""] * count + prompts).cpu().chunk(2)
+        return plain + guidance * (prompted - plain)
+
+    noise = torch.from_numpy(rng.standard_normal((count, *size), dtype=np.float32))
+    latents = denoiser.sample(guided, noise, 20) / LATENT_SCALE + LATENT_SHIFT
+    pictures = ((vae.decode(machine.floats(latents)).float().cpu().permute(0, 2, 3, 1) + 1) / 2).clamp(0, 1)
+    rows = {str(first): pictures[first : first + 8] for first in range(0, count, 8)}
+    contact_sheet(Sheet("samples", rows)).save(work / f"{denoiser.name}-{step}.png")
+
+
+def export(work: Path, name: str) -> None:
+    averages, step = averages_of(work / f"{name}.pt")
+    save_part(work / "scene_model" / f"{name}.safetensors", averages, step)
