@@ -69,7 +69,7 @@ class ReplaceSelfAttentionNode(GraftNode):
         chosen = chosen_layers(network, layers, coarse_layers)
         if strength == 0 or window.empty:
             return io.NodeOutput(model)
-        edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, chosen, strength, batched(mask))
+        edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, chosen, strength, mask)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 

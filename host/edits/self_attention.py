@@ -26,7 +26,6 @@ from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
 from ..families.attention import Hook
 from ..families.layer import Layer, Layers
-from .key_value_mask import require_covers_latent
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +42,7 @@ class ReplaceSelfAttention:
     mask: Tensor | None = None
 
     def begin(self, run: Run) -> RunningEdit:
-        if self.mask is not None:
-            run.require_batch("mask", self.mask)
-            require_covers_latent("mask", self.mask, run.shape)
+        run.require_mask("mask", self.mask)
         return RunningReplaceSelfAttention(self, run)
 
 
