@@ -128,7 +128,7 @@ class MaskKeysAndValuesNode(GraftNode):
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample the picture."),
                 io.Mask.Input(
-                    "mask", tooltip="What is not to be seen, painted on the picture that is sampled. An empty one switches the edit off."
+                    "mask", tooltip="What is not to be seen, painted on the picture that is sampled."
                 ),
                 *mask_on_layers_inputs(),
                 *window_inputs(end=1.0),
