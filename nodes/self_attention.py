@@ -127,9 +127,7 @@ class MaskKeysAndValuesNode(GraftNode):
             search_aliases=["FreeCompose", "object removal", "suppress object", "KV mask", "attention mask", "erase"],
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample the picture."),
-                io.Mask.Input(
-                    "mask", tooltip="What is not to be seen, painted on the picture that is sampled."
-                ),
+                io.Mask.Input("mask", tooltip="What is not to be seen, painted on the picture that is sampled."),
                 *mask_on_layers_inputs(),
                 *window_inputs(end=1.0),
                 layers_input(

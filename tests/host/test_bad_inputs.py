@@ -26,7 +26,7 @@ from graft.host.samplers.sampling import GraftSampler
 from graft.inversion.trajectory import Trajectory
 from graft.nodes import GraftExtension
 from graft.nodes.checks import CHECKS
-from tiny_models import GivenNoise, make_guider, noise, random_trajectory, sample_from, schedule, worded
+from tiny_models import GivenNoise, make_flow_model, make_guider, noise, random_trajectory, sample_from, schedule, worded
 from torch import Tensor
 
 NODES = {node.define_schema().node_id: node for node in asyncio.run(GraftExtension().get_node_list())}
@@ -279,6 +279,10 @@ BESIDE_A_MODEL = {"other channels", "a VAE of pixels", "a VAE that makes NaN"}
 """Cases that a node without a model and a picture cannot know."""
 
 
+def model_for(node_id: str, sd1):
+    return make_flow_model() if node_id == "GraftFlowEdit" else sd1
+
+
 def beside_a_model(schema: io.Schema) -> bool:
     return any(input.get_io_type() in ("MODEL", "GUIDER") for input in schema.inputs)
 
@@ -345,22 +349,23 @@ def test_every_input_of_every_node_has_a_check_and_bad_values():
 def test_good_inputs_give_finite_results(sd1, clip, node_id):
     """What the cases below change one thing about."""
     options = {option for _, _, options, _ in (place for place in PLACES if place[0] == node_id) for option in [tuple(options.items())]}
+    model = model_for(node_id, sd1)
     for chosen in options or {()}:
-        given = good_inputs(NODES[node_id].define_schema().inputs, sd1, clip, dict(chosen))
-        assert all(map(finite, carried_out(NODES[node_id], given, sd1)))
+        given = good_inputs(NODES[node_id].define_schema().inputs, model, clip, dict(chosen))
+        assert all(map(finite, carried_out(NODES[node_id], given, model)))
 
 
 @pytest.mark.parametrize(("node_id", "name", "options", "input"), PLACES, ids=[f"{node_id}.{name}" for node_id, name, _, _ in PLACES])
 def test_a_bad_value_is_refused_by_the_inputs_name(sd1, clip, gave, node_id, name, options, input):
     node, kind = NODES[node_id], input.get_io_type()
-    schema = node.define_schema()
+    schema, model = node.define_schema(), model_for(node_id, sd1)
     wrong = []
     for case, change in BAD[kind].items():
         if (case == "nothing" and input.optional) or (case in BESIDE_A_MODEL and not beside_a_model(schema)):
             continue
-        given = good_inputs(schema.inputs, sd1, clip, options)
+        given = good_inputs(schema.inputs, model, clip, options)
         try:
-            outputs = carried_out(node, changed_at(given, name, change), sd1)
+            outputs = carried_out(node, changed_at(given, name, change), model)
         except GraftError as refused:
             if not re.match(rf"[^:;]*\b{name}\b", str(refused)):
                 wrong.append(f"{case}: does not name {name}: {refused}")
@@ -379,8 +384,8 @@ def test_a_bad_value_is_refused_by_the_inputs_name(sd1, clip, gave, node_id, nam
 )
 def test_an_odd_value_that_is_right_gives_a_finite_result(sd1, clip, gave, node_id, name, options, input):
     node, kind = NODES[node_id], input.get_io_type()
-    schema = node.define_schema()
+    schema, model = node.define_schema(), model_for(node_id, sd1)
     for case, change in ODD[kind].items():
-        given = changed_at(good_inputs(schema.inputs, sd1, clip, options), name, change)
-        assert all(map(finite, carried_out(node, given, sd1))), case
+        given = changed_at(good_inputs(schema.inputs, model, clip, options), name, change)
+        assert all(map(finite, carried_out(node, given, model))), case
         gave("Bad inputs", schema.display_name, kind, f"{name} {case}", "works")
