@@ -44,6 +44,14 @@ def replace_keys_and_values(own: Inputs, key: Tensor, value: Tensor) -> Inputs:
     return own[0], key, value
 
 
+def keep_values_outside(own: Tensor, source: Tensor, inside: Tensor) -> Tensor:
+    """Values of the target where `inside` (rows, N) in [0, 1] is 1, and the source's where it is 0.
+
+    ConsistEdit (SIGGRAPH Asia 2025): structure is shared everywhere, and content where nothing is to change.
+    """
+    return torch.lerp(source, own, inside.to(own).reshape(*inside.shape, *(1 for _ in own.shape[2:])))
+
+
 @dataclass(frozen=True)
 class Region:
     """Queries that attend to another picture, and the keys that they see of it.

@@ -6,6 +6,7 @@ from ..host.models import examples
 from . import (
     composition,
     cross_attention,
+    editing,
     h_space,
     inspection,
     inversion,
@@ -35,6 +36,7 @@ class GraftExtension(ComfyExtension):
             composition,
             keeping,
             optimization,
+            editing,
             inspection,
             miniature,
         )

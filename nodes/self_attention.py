@@ -53,18 +53,23 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
                     "paper: self-attention layers with at most a quarter of the latent's cells (11 of 16 in SD1.x and SD2.x, all 70 in SDXL). "
                     "all: every one; keeps more, and is right for pictures far smaller than 512 pixels. custom: layers by number, part or grid; in SDXL at 1024 pixels the coarser 60 are: quarter.",
                 ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Where the new picture's content is free; outside it keeps the source's content as well as its layout. Not connected: free everywhere.",
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
         )
 
     @classmethod
-    def execute(cls, model, source, source_conditioning, strength, start_percent, end_percent, layers=None) -> io.NodeOutput:
+    def execute(cls, model, source, source_conditioning, strength, start_percent, end_percent, layers=None, mask=None) -> io.NodeOutput:
         network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen = chosen_layers(network, layers, coarse_layers)
         if strength == 0 or window.empty:
             return io.NodeOutput(model)
-        edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, chosen, strength)
+        edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, chosen, strength, batched(mask))
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 

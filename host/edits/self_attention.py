@@ -9,20 +9,29 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...attention.masks import token_mask
-from ...attention.self_attention import Attend, Inputs, Plain, Region, replace_keys_and_values, replace_queries_and_keys
+from ...attention.masks import resized, token_mask
+from ...attention.self_attention import (
+    Attend,
+    Inputs,
+    Plain,
+    Region,
+    keep_values_outside,
+    replace_keys_and_values,
+    replace_queries_and_keys,
+)
 from ..engine.plan import Part, Place, RunningEdit, RunningOnBothPrompts
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
 from ..families.attention import Hook
 from ..families.layer import Layer, Layers
+from .key_value_mask import require_covers_latent
 
 
 @dataclass(frozen=True, eq=False)
 class ReplaceSelfAttention:
     """Free-Prompt-Editing, and Prompt-to-Prompt's control of self-attention: the target attends with the source stream's
-    self-attention maps."""
+    self-attention maps. Outside `mask` (B or 1, H, W) in [0, 1], where there is one, it reads the source's values, too."""
 
     hooks: ClassVar[frozenset[Hook]] = frozenset()
 
@@ -30,27 +39,37 @@ class ReplaceSelfAttention:
     window: Window
     layers: Layers
     strength: float = 1.0
+    mask: Tensor | None = None
 
     def begin(self, run: Run) -> RunningEdit:
+        if self.mask is not None:
+            run.require_batch("mask", self.mask)
+            require_covers_latent("mask", self.mask, run.shape)
         return RunningReplaceSelfAttention(self, run)
 
 
 class RunningReplaceSelfAttention(RunningEdit):
-    changes: frozenset[Part] = frozenset({"queries", "keys"})
-
     def __init__(self, edit: ReplaceSelfAttention, run: Run) -> None:
         self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
-        self.ignores = self.changes if edit.strength == 1 else frozenset()
+        shared: frozenset[Part] = frozenset({"queries", "keys"})
+        self.changes = shared if edit.mask is None else shared | {"values"}
+        self.ignores = shared if edit.strength == 1 else frozenset()
+        self.taps: tuple[Tap, ...] = ("structure",) if edit.mask is None else ("structure", "content")
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
-        return tap == "structure" and stream == self.edit.stream and layer in self.edit.layers
+        return tap in self.taps and stream == self.edit.stream and layer in self.edit.layers
 
     def works_at(self, place: Place) -> bool:
         return place.guided and place.layer in self.edit.layers
 
     def attention_inputs(self, place: Place, query: Tensor, key: Tensor, value: Tensor) -> Inputs:
         source = self.run.tapped("structure", self.edit.stream, place.layer, len(query))
-        return replace_queries_and_keys((query, key, value), *source, self.edit.strength)
+        query, key, value = replace_queries_and_keys((query, key, value), *source, self.edit.strength)
+        if self.edit.mask is not None:
+            _, kept = self.run.tapped("content", self.edit.stream, place.layer, len(query))
+            inside = resized(self.edit.mask.to(value.device), place.grid, "area").flatten(1).expand(len(value), -1)
+            value = keep_values_outside(value, kept, inside)
+        return query, key, value
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,32 +88,45 @@ class Iterations:
 
 @dataclass(frozen=True, eq=False)
 class SourceScore:
-    """Has the source's rows run beside the latent's."""
+    """Has the source's rows run beside the latent's, before iteration `end`."""
 
     hooks: ClassVar[frozenset[Hook]] = frozenset()
 
     stream: Stream
+    guidance: float | None = None
+    """How strongly the source's prompt is followed; None: as the latent's."""
+    end: float = math.inf
 
     def begin(self, run: Run) -> RunningEdit:
-        return RunningSourceScore(self.stream, run)
+        return RunningSourceScore(self, run)
 
 
 class RunningSourceScore(RunningOnBothPrompts):
+    def __init__(self, score: SourceScore, run: Run) -> None:
+        super().__init__(score.stream, run)
+        self.guidance, self.window = score.guidance, Iterations(score.stream.trajectory, end=score.end)
+
     def active_at(self, sigma: float) -> bool:
-        return True
+        return sigma in self.window
+
+    def streams_at(self, sigma: float) -> tuple[Stream, ...]:
+        if self.guidance is None or not self.active_at(sigma):
+            return super().streams_at(sigma)
+        return self.streams if self.guidance != 1 else (self.stream,)
 
     def denoised(self, x: Tensor, sigma: Tensor, model_options: dict) -> Tensor:
-        """(B, C, h, w): the guided prediction for the source `x` at `sigma` (B,), by whatever guidance the latent's rows get."""
+        """(B, C, h, w): the guided prediction for the source `x` at `sigma` (B,), by whatever way of guidance the latent's rows get."""
         run, guider = self.run, self.run.guider
-        rows = [stream for stream in self.streams if stream == self.stream or run.plain]
+        guidance = guider.cfg if self.guidance is None else self.guidance
+        rows = self.streams_at(run.sigma)
         conds = [[run.conditionings[stream]] for stream in rows]
         predictions = [run.predicted(stream) for stream in rows]
         if len(rows) == 1:
             conds, predictions = [*conds, None], [*predictions, torch.zeros_like(x)]
         for function in model_options.get("sampler_pre_cfg_function", ()):
-            told = {"conds": conds, "conds_out": predictions, "cond_scale": guider.cfg, "timestep": sigma, "input": x, "sigma": sigma}
+            told = {"conds": conds, "conds_out": predictions, "cond_scale": guidance, "timestep": sigma, "input": x, "sigma": sigma}
             predictions = function({**told, "model": guider.inner_model, "model_options": model_options})
-        scale = guider.cfg if len(rows) == 2 else 1.0
+        scale = guidance if len(rows) == 2 else 1.0
         return comfy.samplers.cfg_function(guider.inner_model, *predictions, scale, x, sigma, model_options, *conds)
 
 
@@ -266,8 +279,20 @@ def _weights(settings: Optimization, latent: Tensor) -> Tensor | float:
     """(B or 1, 1, h, w) of the gradient: 1 where the mask covers a cell, `outside` where it covers none."""
     if settings.mask is None:
         return 1.0
-    covered = torch.nn.functional.interpolate(settings.mask[:, None].to(latent), latent.shape[-2:], mode="area")
-    return settings.outside + (1 - settings.outside) * covered
+    return settings.outside + (1 - settings.outside) * covered(settings.mask, latent)
+
+
+def covered(mask: Tensor, latent: Tensor) -> Tensor:
+    """(B or 1, 1, h, w): the part of each of a latent's cells that `mask` (B or 1, H, W) covers; (B or 1, 1, 1, h, w) of latents
+    that take a picture for a film of one frame."""
+    cells = torch.nn.functional.interpolate(mask[:, None].to(latent), latent.shape[-2:], mode="area")
+    return cells if latent.dim() == 4 else cells[:, :, None]
+
+
+def kept_outside(mask: Tensor | None, latent: Tensor, edited: Tensor) -> Tensor:
+    """`edited` where `mask` (B or 1, H, W) covers anything of a cell, else `latent` to the bit: on its way to the sampler's space and
+    back a latent may lose one."""
+    return edited if mask is None else torch.where(covered(mask, latent) > 0, edited.to(latent), latent)
 
 
 def _check(model, latent: Tensor, settings: Optimization, masks: Sequence[Tensor]) -> None:

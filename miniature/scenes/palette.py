@@ -39,7 +39,7 @@ def named_roles(colour: Colour | None) -> dict[str, Rgb]:
 class Lighting:
     """`sun` is the unit vector towards the light (right, up, towards the spectator), `key` its colour and `ambient` that of the sky's
     light. One unit of height casts a shadow `shear` to the right and `rise` up the picture; `shadow` is how much of the light is
-    missing there."""
+    missing there; `scenery` the part of the light that ground and background get, so that things stand out at night."""
 
     sun: tuple[float, float, float]
     key: Rgb
@@ -47,10 +47,11 @@ class Lighting:
     shear: float
     rise: float
     shadow: float
+    scenery: float = 1.0
 
 
 LIGHTING: dict[Light, Lighting] = {
     "day": Lighting((-0.46, 0.66, 0.60), (0.80, 0.78, 0.72), (0.40, 0.43, 0.48), 0.50, 0.26, 0.50),
     "evening": Lighting((-0.80, 0.36, 0.48), (0.90, 0.69, 0.50), (0.42, 0.38, 0.46), 0.95, 0.20, 0.48),
-    "night": Lighting((0.52, 0.62, 0.59), (0.41, 0.45, 0.58), (0.29, 0.30, 0.42), -0.55, 0.24, 0.42),
+    "night": Lighting((0.52, 0.62, 0.59), (0.48, 0.49, 0.58), (0.33, 0.33, 0.42), -0.55, 0.24, 0.42, 0.8),
 }

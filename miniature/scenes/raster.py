@@ -104,8 +104,10 @@ def blurred(cover: Cover, sigma: float, window: Window, shift: tuple[float, floa
 
 
 def softened(cover: Cover, sigma: float) -> np.ndarray:
-    """The coverage smoothed by about a Gaussian of `sigma` pixels, over its own window. For widths near a pixel, where `blurred`'s
-    grid is too coarse."""
+    """The coverage smoothed by about a Gaussian of `sigma` pixels, over its own window: also where `blurred`'s grid is too coarse for
+    that."""
+    if cover.grid is cover.alpha:
+        return blurred(cover, max(sigma, 0.5), cover.window)
     coverage = Image.fromarray((cover.alpha * 255).astype(np.uint8))
     return np.asarray(coverage.filter(ImageFilter.GaussianBlur(sigma)), np.float32) / np.float32(255)
 

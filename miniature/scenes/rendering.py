@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from .backdrop import backdrop
 from .palette import named_roles
 from .parts import Drawing, Individual
-from .raster import Frame, Window, mean
+from .raster import Frame, Window, cover
 from .scene import Scene, Thing
 from .styles import PAINTERS, Painter, Sheet
 from .styles.base import Layer
@@ -100,16 +100,15 @@ def _window(frame: Frame, sheet: Sheet) -> Window:
 
 def _cast_shadow(drawing: Drawing, frame: Frame, sheet: Sheet, horizon: float) -> np.ndarray:
     """(H, W) the silhouette as the light lays it on the ground: sheared sideways and flattened."""
-    samples, lighting = 2, sheet.lighting
-    fine = Image.new("L", (sheet.width * samples, sheet.height * samples))
-    draw = ImageDraw.Draw(fine)
+    lighting, mask = sheet.lighting, np.zeros((sheet.height, sheet.width), np.float32)
+    fallen = []
     for part in drawing.parts:
-        if part.on is None:
-            for path in part.outlines:
-                points = frame.pixels(path)
-                high = frame.base - points[:, 1]
-                fallen = np.stack([points[:, 0] + lighting.shear * high, frame.base - lighting.rise * high], axis=1)
-                draw.polygon((fallen * samples - 0.5).ravel().tolist(), fill=255)
-    mask = mean(fine, samples)
-    mask[: int(np.ceil(horizon * sheet.height))] = 0
+        for path in part.outlines if part.on is None else ():
+            points = frame.pixels(path)
+            high = frame.base - points[:, 1]
+            fallen.append(np.stack([points[:, 0] + lighting.shear * high, frame.base - lighting.rise * high], axis=1))
+    ground = np.s_[ceil(horizon * sheet.height) : sheet.height, 0 : sheet.width]
+    covered = cover(tuple(fallen), ground, sheet.samples)
+    if covered is not None:
+        mask[covered.window] = covered.alpha
     return mask

@@ -30,7 +30,7 @@ TEXT = 12
 BEGIN = {
     "flux": TEXT,
     "flux schnell": TEXT,
-    "flux2": TEXT,
+    "flux2": 512,
     "chroma": TEXT,
     "qwen image": TEXT,
     "qwen image edit": TEXT,
@@ -41,7 +41,7 @@ BEGIN = {
     "anima": 0,
     "cosmos predict 2": 0,
 }
-"""Where the picture's tokens begin among all, by family; Z-Image fills the text up to a multiple of 32."""
+"""Where the picture's tokens begin among all, by family; Z-Image fills the text up to a multiple of 32, the host Flux.2's up to 512."""
 
 WITH_REFERENCES = ("flux", "flux2", "qwen image edit", "krea 2 edit")
 PADDED = ("qwen image", "qwen image edit")
@@ -159,7 +159,14 @@ def hidden(tokens: slice, grid, mask: Tensor, layer, query, key, value, bias):
     return maps(query, key, bias + unseen) @ value
 
 
-EDITS = ("structure", "half of the structure", "content", "masked content", "hidden")
+def masked_structure(tokens: slice, source: Attended, grid, mask: Tensor, layer, query, key, value, bias):
+    """Outside the mask the source's values, too."""
+    inside = adaptive_avg_pool2d(mask[:, None].double(), grid).flatten()[:, None]
+    value = with_picture(value, tokens, torch.lerp(source[layer][2][:, :, tokens], value[:, :, tokens], inside))
+    return structure(tokens, source, 1.0, layer, query, key, value, bias)
+
+
+EDITS = ("structure", "half of the structure", "masked structure", "content", "masked content", "hidden")
 
 
 def edit_of(kind: str, stream: Stream, layers, masks: Tensor):
@@ -168,6 +175,8 @@ def edit_of(kind: str, stream: Stream, layers, masks: Tensor):
             return ReplaceSelfAttention(stream, ALWAYS, layers)
         case "half of the structure":
             return ReplaceSelfAttention(stream, ALWAYS, layers, 0.5)
+        case "masked structure":
+            return ReplaceSelfAttention(stream, ALWAYS, layers, mask=masks)
         case "content":
             return ReplaceKeysAndValues(stream, ALWAYS, layers)
         case "masked content":
@@ -179,6 +188,8 @@ def oracle_of(kind: str, tokens: slice, grid, source: Attended, mask: Tensor, gu
     match kind:
         case "structure" | "half of the structure":
             return partial(structure, tokens, source, 1.0 if kind == "structure" else 0.5) if guided_row else plainly
+        case "masked structure":
+            return partial(masked_structure, tokens, source, grid, mask) if guided_row else plainly
         case "content":
             return partial(content, tokens, source)
         case "masked content":
@@ -212,7 +223,7 @@ def test_an_edit_is_the_joint_softmax_written_out(transformer, name, kind):
     check(name, transformer(name), kind)
 
 
-@pytest.mark.parametrize("kind", ["structure", "content", "masked content", "hidden"])
+@pytest.mark.parametrize("kind", ["structure", "masked structure", "content", "masked content", "hidden"])
 @pytest.mark.parametrize("name", ["flux", "qwen image", "z image", "anima"])
 def test_with_guidance_and_a_mask_for_each_picture(transformer, name, kind):
     check(name, transformer(name), kind, batch=2, cfg=3.0)

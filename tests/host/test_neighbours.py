@@ -136,8 +136,9 @@ def test_another_nodes_replacement_acts_beside_an_edit_of_what_goes_in(sd1, form
 @pytest.mark.parametrize("order", [0, 1], ids=["after the edit", "before the edit"])
 def test_where_an_edit_computes_attention_a_note_says_that_it_comes_first(sd1, caplog, form, order):
     both = in_both_orders(hiding, lambda model: replaced(model, form))[order](sd1)
-    torch.testing.assert_close(one_step(both), one_step(hiding(sd1)), rtol=1e-4, atol=1e-3)
+    result = one_step(both)
     assert caplog.text.count("another node replaces self-attention too") == 1
+    assert torch.equal(result, one_step(hiding(replaced(sd1, "block"))))
 
 
 # Nodes that skip the network

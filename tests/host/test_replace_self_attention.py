@@ -1,13 +1,17 @@
 """Free-Prompt-Editing against attention maps that are written out and overwritten, as its paper says it."""
 
+from dataclasses import replace
+
 import comfy.ops
 import pytest
 import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from einops import rearrange
 from graft.attention.self_attention import replace_queries_and_keys
+from graft.host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
 from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.engine.plan import Plan, plan_of
+from graft.host.engine.run import carry_out
 from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
@@ -19,6 +23,7 @@ from tiny_models import fill, noise, prompt, sample, schedule, snapshot
 STEPS = 5
 SOURCE, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
 PAPER = {"layers": "paper"}
+ALWAYS = Window(1e10, -1.0)
 
 
 def trajectory(model, size: tuple[int, int] = (16, 16)) -> Trajectory:
@@ -27,9 +32,9 @@ def trajectory(model, size: tuple[int, int] = (16, 16)) -> Trajectory:
     return Trajectory(latents, sigmas, "ddim", model_fingerprint(model), conditioning_fingerprint(SOURCE))
 
 
-def edited(model, source: Trajectory, strength: float = 1.0, start: float = 0.0, end: float = 1.0, layers: dict | None = PAPER):
+def edited(model, source: Trajectory, strength: float = 1.0, start: float = 0.0, end: float = 1.0, layers: dict | None = PAPER, mask=None):
     """The node itself, as a graph runs it."""
-    inputs = {"strength": strength, "start_percent": start, "end_percent": end, "layers": layers}
+    inputs = {"strength": strength, "start_percent": start, "end_percent": end, "layers": layers, "mask": mask}
     return ReplaceSelfAttentionNode.EXECUTE_NORMALIZED(model=model, source=source, source_conditioning=SOURCE, **inputs)[0]
 
 
@@ -202,3 +207,24 @@ def test_all_layers_are_the_whole_range(sd1):
     assert torch.equal(*(sample(one, TARGET, NEGATIVE, steps=STEPS) for one in (by_name, by_number)))
     with pytest.raises(GraftError, match=r"^layers: 'none'"):
         edited(sd1, source, layers={"layers": "none"})
+
+
+def test_a_mask_says_where_the_content_is_free(model):
+    """Everywhere: the edit without a mask, to the bit. Nowhere: the source's keys and values as well, as another edit replaces them."""
+    source, layers = trajectory(model), coarse_layers(require_unet(model))
+    stream = Stream(source, SOURCE)
+
+    def sampled(*edits):
+        return sample(carry_out(model, Plan(edits)), TARGET, cfg=1.0, sigmas=source.sigmas)
+
+    structure = ReplaceSelfAttention(stream, ALWAYS, layers)
+    assert torch.equal(sampled(replace(structure, mask=torch.ones(1, 128, 128))), sampled(structure))
+    kept = sampled(replace(structure, mask=torch.zeros(1, 128, 128)))
+    assert torch.equal(kept, sampled(structure, ReplaceKeysAndValues(stream, ALWAYS, layers)))
+    assert not torch.allclose(kept, sampled(structure), rtol=0.1)
+
+
+def test_a_mask_of_another_aspect_is_refused(sd1):
+    wide = edited(sd1, trajectory(sd1), mask=torch.ones(1, 64, 128))
+    with pytest.raises(GraftError, match=r"^mask: it is 128 x 64 pixels"):
+        sample(wide, TARGET, NEGATIVE)

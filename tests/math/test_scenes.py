@@ -1,11 +1,13 @@
 """The world of things: pictures are pure functions of scenes, masks agree with pictures, and truths change what they should."""
 
+import colorsys
 import dataclasses
 from itertools import combinations
 
 import numpy as np
 import pytest
 from graft.miniature.scenes import scene as world
+from graft.miniature.scenes.palette import NAMED
 from graft.miniature.scenes.parts import Individual
 from graft.miniature.scenes.prompts import Wording, prompt_of, sample_wording
 from graft.miniature.scenes.rendering import render
@@ -148,6 +150,35 @@ def test_no_two_individuals_are_equal(kind):
     pictures = [drawn(scene).picture for scene in scenes]
     for number, picture in enumerate(pictures):
         assert all(np.abs(picture - other).max() > 0.1 for other in pictures[:number])
+
+
+@pytest.mark.parametrize("style", [style for style in world.STYLES if style != "ink drawing"])
+@pytest.mark.parametrize("light", world.LIGHTS)
+def test_a_named_colour_stays_nearest_to_itself_in_every_light(style, light):
+    """Oracle: the hue of the picture's most saturated pixels against the hues of the names."""
+
+    def apart(one: float, other: float) -> float:
+        return min(abs(one - other), 1 - abs(one - other))
+
+    named = {colour: colorsys.rgb_to_hsv(*rgb)[0] for colour, rgb in NAMED.items()}
+    for colour in world.COLOURS:
+        rendering = render(Scene("meadow", style, light, (Thing("apple", colour, y=0.95, size=0.8, individual=1),)), 48)
+        pixels = rendering.picture[rendering.objects[0] == 1]
+        vivid = pixels[(pixels.max(-1) - pixels.min(-1)).argsort()[-len(pixels) // 2 :]].mean(0)
+        hue = colorsys.rgb_to_hsv(*vivid.tolist())[0]
+        assert min(named, key=lambda name: apart(named[name], hue)) == colour
+
+
+@given(seeds, st.sampled_from(world.STYLES))
+@few
+def test_the_same_scene_has_the_same_composition_at_every_size(seed, style):
+    """A larger picture's masks, averaged, are the smaller one's but for a share of the edge; so is the picture, but for its grain."""
+    scene = scene_of(seed, count=1, style=style)
+    small, large = render(scene, 48), render(scene, 144)
+    for one, other in ((small.objects, large.objects), (small.shadows, large.shadows)):
+        averaged = other.reshape(1, 48, 3, 48, 3).mean((2, 4))
+        assert np.abs(one - averaged).sum() < 0.25 * averaged.sum() + 4
+    assert np.abs(small.picture - large.picture.reshape(48, 3, 48, 3, 3).mean((1, 3))).mean() < 0.15
 
 
 @given(seeds)

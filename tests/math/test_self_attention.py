@@ -3,7 +3,7 @@
 import pytest
 import torch
 from einops import rearrange
-from graft.attention.self_attention import replace_queries_and_keys
+from graft.attention.self_attention import keep_values_outside, replace_queries_and_keys
 
 ROWS, TOKENS, CHANNELS, HEADS = 2, 12, 8, 2
 
@@ -55,3 +55,12 @@ def test_nothing_is_written_to(strength):
     target, source = TARGET.clone(), SOURCE.clone()
     replace_queries_and_keys((target,) * 3, source, source, strength)
     assert torch.equal(target, TARGET) and torch.equal(source, SOURCE)
+
+
+def test_values_outside_a_mask_are_the_sources_and_half_way_half():
+    own, source = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    inside = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.25]])
+    for shape in ((2, 3, 4), (2, 3, 2, 2)):
+        mixed = keep_values_outside(own.view(shape), source.view(shape), inside).view(2, 3, 4)
+        torch.testing.assert_close(mixed, inside[..., None] * own + (1 - inside[..., None]) * source)
+        assert torch.equal(mixed[0, 0], own[0, 0]) and torch.equal(mixed[0, 1], source[0, 1])

@@ -7,7 +7,7 @@ import numpy as np
 from ..palette import mix
 from .base import Layer, Painter, Sheet, Surface
 
-TINT = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.90, 0.84), "night": (0.66, 0.68, 0.90)}
+TINT = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.90, 0.84), "night": (0.74, 0.73, 0.90)}
 SHADE = {"day": (0.74, 0.76, 0.90), "evening": (0.78, 0.66, 0.78), "night": (0.66, 0.68, 0.84)}
 
 SKY = {"day": (1.0, 0.94, 0.78), "evening": (0.95, 0.56, 0.50), "night": (0.20, 0.18, 0.42)}
@@ -40,8 +40,10 @@ class Flat(Painter):
     def scenery(self, layer: Layer, surface: Surface) -> None:
         if surface.part.name == "sky":
             colour = np.asarray(SKY[self.sheet.light], np.float32)[:, None, None]
+        elif surface.part.glows:
+            colour = self._clear(surface)
         else:
-            colour = mix(self._clear(surface), np.ones((3, 1, 1)), 0.0 if surface.part.glows else 0.22)
+            colour = mix(self._clear(surface), np.ones((3, 1, 1)), 0.22) * np.float32(self.sheet.lighting.scenery)
         layer.lay(surface.window, colour, surface.cover.alpha)
 
     def shadow(self, layer: Layer, mask: np.ndarray) -> None:

@@ -27,7 +27,7 @@ class Solid(Painter):
             return
         _, up, front = surface.normals
         sunlight = np.maximum((surface.lit(self.sheet.lighting.sun) + np.float32(0.22)) / np.float32(1.22), 0)
-        skylight = np.float32(0.72) + np.float32(0.42) * up + np.float32(0.12) * front
+        skylight = np.float32(0.84) + np.float32(0.34) * up + np.float32(0.08) * front
         colour = surface.tints() * (self.key * sunlight + self.ambient * skylight)
         if part.gloss:
             shine = np.maximum(surface.lit(self.halfway), 0)
@@ -57,7 +57,8 @@ class Solid(Painter):
             return
         else:
             texture = 1 + np.float32(0.025) * self.sheet.mottling[rows, columns] + np.float32(0.03) * self.sheet.grain[rows, columns]
-            colour = surface.tints() * (self.key * np.float32(0.72) + self.ambient * np.float32(0.95)) * texture
+            light = (self.key * np.float32(0.72) + self.ambient * np.float32(0.95)) * np.float32(self.sheet.lighting.scenery)
+            colour = surface.tints() * light * texture
         layer.lay(surface.window, np.clip(colour, 0, 1), surface.cover.alpha)
 
     def shadow(self, layer: Layer, mask: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from ..raster import softened
 from .base import Layer, Painter, Sheet, Surface
 
 PAPER = np.array((0.975, 0.965, 0.935), np.float32)[:, None, None]
-GLAZE = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.91, 0.85), "night": (0.72, 0.74, 0.89)}
+GLAZE = {"day": (1.0, 1.0, 1.0), "evening": (1.0, 0.91, 0.85), "night": (0.79, 0.79, 0.89)}
 SHADOW = np.array((0.56, 0.56, 0.74), np.float32)[:, None, None]
 
 

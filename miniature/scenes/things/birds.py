@@ -44,7 +44,7 @@ def owl(it: Individual) -> Drawing:
     parts += [
         part(
             "brows",
-            both(smooth([(0.02, 0.775), (0.40 * wide, 0.86), (0.92 * wide, 0.885), (0.45 * wide, 0.825)], corners=(0, 2))),
+            both(smooth([(0.015, 0.79), (0.40 * wide, 0.885), (0.94 * wide, 0.885), (0.45 * wide, 0.85)], corners=(0, 2))),
             "feather",
             lift=0.2,
             gloss=0,
