@@ -8,7 +8,7 @@ from ..host.errors import GraftError
 from ..host.models import miniature as model
 from ..host.models import pixel_diffusion
 from ..miniature import drawing, faces, world
-from .types import Node
+from .node import GraftNode
 
 CHANGES = {
     "none": [],
@@ -40,7 +40,7 @@ CHANGES = {
 }
 
 
-class LoadMiniature(Node):
+class LoadMiniature(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -84,7 +84,7 @@ def _thing_inputs(name: str, shapes: list[str], x: float, **defaults) -> list:
     ]
 
 
-class MiniatureScene(Node):
+class MiniatureScene(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -177,7 +177,7 @@ def _changed(scene: world.Scene, index: int, change: dict) -> world.Scene:
     raise GraftError(f"change: {change['change']!r} is not one of {', '.join(CHANGES)}")
 
 
-class LoadMiniatureFaces(Node):
+class LoadMiniatureFaces(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -213,7 +213,7 @@ FACE_TOOLTIPS = {
 }
 
 
-class MiniatureFace(Node):
+class MiniatureFace(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -4,10 +4,10 @@ from comfy_api.latest import io
 
 from ..host.engine.exceptional_prompt import encode_exceptional_prompt
 from ..host.engine.prompts import PROMPTS_KEY, encode_prompt
-from .types import Node
+from .node import GraftNode
 
 
-class EncodePrompt(Node):
+class EncodePrompt(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -42,7 +42,7 @@ class EncodePrompt(Node):
         return io.NodeOutput(conditioning, prompt.listing())
 
 
-class ExceptionalPrompt(Node):
+class ExceptionalPrompt(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

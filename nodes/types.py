@@ -10,17 +10,6 @@ from ..attention.masks import feathered, vanished
 from ..host.errors import GraftError
 from ..host.families.layer import Layers
 from ..host.families.layers import GRIDS, all_layers, layers_at, named_layers
-from ..host.naming import executing_node, named
-
-
-class Node(io.ComfyNode):
-    """A node of Graft's: what it refuses, it refuses under its own title."""
-
-    @classmethod
-    def EXECUTE_NORMALIZED(cls, *args, **kwargs) -> io.NodeOutput:
-        with named(executing_node()):
-            return super().EXECUTE_NORMALIZED(*args, **kwargs)
-
 
 TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 
@@ -122,11 +111,6 @@ def map_grid_input() -> io.Combo.Input:
 
 def map_layers(network, word_map_grid: str) -> Layers:
     return layers_at(network, MAP_LEVELS[word_map_grid])
-
-
-def batched(mask):
-    """A MASK (H, W) or (B, H, W), as nodes give either, as (B, H, W); None stays None."""
-    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])
 
 
 def soft_edged(name: str, mask, radius: int):

@@ -17,6 +17,8 @@ COMMANDS = {
     "overhead": "benchmark",
     "processors": "checking",
     "random_checkpoint": "benchmark",
+    "reliability": "checking",
+    "scale": "batch",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",

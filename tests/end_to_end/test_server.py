@@ -127,7 +127,7 @@ from pathlib import Path
 from hosting.host_server import ServerOptions, running_server
 from hosting.quickstart_error import reporting
 def hold():
-    with running_server(ServerOptions(Path({comfyui!r}), device="cpu", packs=(), port={port})) as server:
+    with running_server(ServerOptions(Path({comfyui!r}), device="cpu", packs=(), port={port}, seconds_to_start=900)) as server:
         print(server.base_directory, flush=True)
         server.process.wait()
 sys.exit(reporting(hold))
