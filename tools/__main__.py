@@ -18,6 +18,7 @@ COMMANDS = {
     "processors": "checking",
     "random_checkpoint": "benchmark",
     "reliability": "checking",
+    "scale": "batch",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",

@@ -207,9 +207,27 @@ def test_an_input_of_a_subgraph_is_named_as_it_is_seen_outside(object_info):
     saved = json.loads((WORKFLOWS / "2 Edit Picture by Prompt (change, restyle).json").read_text(encoding="utf-8"))
     flow = compiled(saved, object_info, {"p": "Edit Picture by Prompt.what_it_should_show"})
     (node, name), *_ = flow.find("p").places
-    assert ":" in node and flow.prompt[node]["inputs"][name] == "a red car"
+    (shown,) = (outside for outside in saved["nodes"] if outside.get("title") == "Edit Picture by Prompt")
+    text = next(value for value in shown["widgets_values"] if isinstance(value, str))
+    assert ":" in node and flow.prompt[node]["inputs"][name] == text
     with pytest.raises(ValueError, match="has no input"):
         flow.find("Edit Picture by Prompt.what_it_shows")
+
+
+def test_a_choice_of_a_row_brings_its_own_inputs(tmp_path, object_info):
+    from batch.filling import Filled, Filling, prompt_with
+    from batch.row import Row
+    from batch.workflow import compiled
+
+    saved = json.loads((WORKFLOWS / "more" / "Free-Prompt-Editing (miniature).json").read_text(encoding="utf-8"))
+    filling = Filling(compiled(saved, object_info, {}), tmp_path, carries=False)
+    own = {"Replace Self-Attention.layers": "custom"}
+    told = {**own, "Replace Self-Attention.layers.custom_layers": "3, 10-15"}
+    for values, layers in ((own, "2-12"), (told, "3, 10-15")):
+        filled = filling.fill(Row(1, "a", values))
+        assert isinstance(filled, Filled), filled
+        (node,) = (node for node in prompt_with(filling.workflow, filled)[0].values() if node["class_type"] == "GraftReplaceSelfAttention")
+        assert (node["inputs"]["layers"], node["inputs"]["layers.custom_layers"]) == ("custom", layers)
 
 
 def test_equal_titles_are_named_by_number(object_info):
