@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "build_help": "texts",
     "build_workflows": "building",
+    "cases": "evaluation",
     "editor_pictures": "pictures",
     "example_pictures": "pictures",
     "full_size": "benchmark",

@@ -268,3 +268,21 @@ def test_a_shown_text_is_kept(tmp_path, object_info, backend):
     rows = manifest(tmp_path / "m.jsonl", {"id": "a", "Empty Image.color": 1})
     assert run(Choices(tmp_path / "w.json", rows, tmp_path / "out"), backend, quiet) == 0
     assert "0." in latest(tmp_path / "out" / NAME)["a"]["texts"]["Says"]
+
+
+@pytest.mark.parametrize(
+    ("change", "workflow"),
+    [("recolour", "more/Free-Prompt-Editing (miniature).json"), ("remove", "more/FreeCompose removal (miniature).json")],
+)
+def test_cases_of_the_evaluation_fit_the_workflows_of_the_miniature(tmp_path, object_info, change, workflow):
+    from batch.filling import Filling
+    from batch.manifest import open_manifest
+    from batch.plan import plan
+    from batch.workflow import compiled
+    from evaluation.cases import rows
+
+    path = manifest(tmp_path / "cases.jsonl", *rows(change, 50))
+    flow = compiled(json.loads((WORKFLOWS / workflow).read_text(encoding="utf-8")), object_info, {})
+    planned, problems = plan(cases := open_manifest(path), Filling.of(flow, cases), {}, retry_failed=False)
+    assert not problems and len(planned.places) == 50
+    assert list(rows(change, 3)) == list(rows(change, 50))[:3]

@@ -154,6 +154,9 @@ class RayCluster:
 def _ray():
     """The package; QuickstartError says how to get it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault(
+        "RAY_worker_niceness", "0"
+    )  # of a cluster that is started here: 15 leaves servers without a turn on a busy machine
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
