@@ -94,9 +94,10 @@ def test_an_edited_picture_that_another_node_rounded_or_enlarged_goes_back_to_it
     torch.testing.assert_close(inside, torch.ones_like(inside))
 
 
-def test_transparency_stays_the_originals():
+def test_transparency_is_left_out_and_the_colours_stay():
     image, mask = draw(4, 1, 24, 24, 4), painted((24, 24))
-    assert torch.equal(keep(image, torch.ones(1, 24, 24, 3), mask)[..., 3], image[..., 3])
+    result = keep(image, torch.ones(1, 24, 24, 3), mask)
+    assert result.shape == (1, 24, 24, 3) and torch.equal(result[mask == 0], image[..., :3][mask == 0])
 
 
 def test_one_edited_picture_and_one_mask_serve_a_batch_and_each_its_own():
