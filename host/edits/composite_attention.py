@@ -64,7 +64,7 @@ class CompositeAttention:
 
     def _require_tokens(self, run: Run) -> None:
         """Raises `GraftError` if an object lies in the region, and is too small for the finest grid."""
-        levels = attention_layers(require_unet(run.model))
+        levels = attention_layers(require_unet(run.model, "Paste Object and Edit Picture"))
         part = 2 ** min(levels[layer] for layer in self.layers)
         finest = tuple(math.ceil(side / part) for side in run.shape[-2:])
         shown, held = (self.on(size, self.object_mask.device)[0] for size in (self.object_mask.shape[-2:], finest))
