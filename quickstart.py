@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Graft from one command. Needs Python 3.10 to 3.13 and nothing else.
 
-demo      run every workflow that needs no files of yours; pictures and a report go to output/demo
+demo      see what it does, on a page that fills as the workflows that need no files of yours are run (output/demo)
 serve     ComfyUI with Graft in it, in your browser
 batch     any workflow over a manifest: thousands of pictures, on this machine, on servers or on a Ray cluster
 test      lint, contracts and all tests (other arguments go to pytest)
@@ -32,6 +32,9 @@ def arguments(command_line=None):
     commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | batch | test | evaluate")
     demo = commands.add_parser("demo", parents=[common, running], help="run the workflows, write pictures and a report")
     demo.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: output/demo)")
+    demo.add_argument(
+        "--all", action="store_true", help="run those that show the methods in depth, too: sweeps, grids, inversions and more"
+    )
     commands.add_parser("serve", parents=[common, running], help="start ComfyUI with Graft and print its address")
     batch = "WORKFLOW --manifest FILE --output FOLDER; batch --help lists what else there is"
     commands.add_parser("batch", parents=[common, running], add_help=False, help=batch)
@@ -82,6 +85,8 @@ def tool_arguments(options, host):
     words = ["--device", options.device] + (["--port", str(options.port)] if options.port is not None else [])
     if options.command == "demo" and options.output:
         words += ["--output", str(options.output.absolute())]
+    if options.command == "demo" and options.all:
+        words.append("--all")
     if options.command in ("serve", "batch") and not host.own:
         words += ["--models", str(host.comfyui / "models")]  # the user's own checkpoints, read where they are
     return words + options.rest

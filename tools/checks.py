@@ -10,17 +10,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
+from hosting import machine
 from hosting.host_server import PACK, PACK_NAME, link_folder, remove_link
 from hosting.quickstart_error import reporting
 
 # `python -m` puts the current folder on sys.path, where the pack's `nodes` and `tests` would hide ComfyUI's.
 RUN_MODULE = "import runpy, sys; sys.path.pop(0); sys.argv.pop(0); runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
 RUN_LINT_IMPORTS = "import sys; sys.path.pop(0); from importlinter.cli import lint_imports_command; lint_imports_command()"
-
-MOST_WORKERS = 4
-GIGABYTES = 6
-"""Memory of a worker: the tests' own, and a server and a browser that it may start for them."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +70,10 @@ def tests(comfyui: Path, arguments: list[str]) -> Check:
     The tests of a file stay together, so that they share models, a server and a browser. Workers that each had the threads of the
     whole machine would be in each other's way.
     """
-    number = workers(cores(), psutil.virtual_memory().total / 2**30)
-    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // number)))
+    number = machine.workers()
+    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, machine.cores() // number)))
     parallel = (f"--numprocesses={number}", "--dist=loadfile") if number > 1 else ()
     return Check("tests", _module("pytest", *parallel, *arguments), {"COMFYUI_PATH": str(comfyui), "OMP_NUM_THREADS": threads})
-
-
-def workers(cores: int, gigabytes: float) -> int:
-    """How many processes run tests at once on a machine with so many cores and so much memory."""
-    return max(1, min(cores, int(gigabytes / GIGABYTES), MOST_WORKERS))
-
-
-def cores() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
+from comfy.ldm.modules.attention import BasicTransformerBlock, CrossAttention, SpatialTransformer, optimized_attention
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample, UNetModel, Upsample
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
@@ -40,9 +40,14 @@ class UNet:
     def layers(self) -> dict[Layer, int]:
         """Every transformer in the order of execution (16 in SD1.x and SD2.x, 70 in SDXL), with its level: how often the latent's
         grid has been halved there."""
-        return dict(self._walk())
+        return {layer: level for layer, level, _ in self._walk()}
 
-    def _walk(self) -> Iterator[tuple[Layer, int]]:
+    @cached_property
+    def blocks(self) -> dict[Layer, BasicTransformerBlock]:
+        """The module of every transformer."""
+        return {layer: block for layer, _, block in self._walk()}
+
+    def _walk(self) -> Iterator[tuple[Layer, int, BasicTransformerBlock]]:
         level, middle = 0, self.network.middle_block
         parts = (
             ("input", self.network.input_blocks),
@@ -53,7 +58,7 @@ class UNet:
             for number, block in enumerate(blocks):
                 for module in block:
                     if isinstance(module, SpatialTransformer):
-                        yield from ((Layer(name, number, index), level) for index in range(len(module.transformer_blocks)))
+                        yield from ((Layer(name, number, index), level, inner) for index, inner in enumerate(module.transformer_blocks))
                     level += isinstance(module, Downsample) - isinstance(module, Upsample)
 
     def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:
@@ -65,13 +70,20 @@ class UNet:
         for hook in sorted(hooks & {"attn1", "attn2"}):
             present, kept = replaced.get(hook, {}), resident.get("patches_replace", {}).get(hook, {})
             ours = {}
-            for layer in self.layers:
+            for layer, block in self.blocks.items():
                 key = layer.block, layer.number, layer.index
                 before = present.get(key, present.get(key[:2]))
-                ours[key] = Replacement(hook, listener, before, before is not kept.get(key, kept.get(key[:2])))
+                imposed = before is not kept.get(key, kept.get(key[:2]))
+                ours[key] = Replacement(hook, listener, before, imposed, _preferred(getattr(block, hook)))
             replaced[hook] = {**present, **ours}
         options["patches_replace"] = replaced
         return options_with_network(options, listener) if "h" in hooks else options
+
+
+def _preferred(attention: CrossAttention) -> dict:
+    """What newer hosts (0.37 on) call their attention with besides: the kernel that a checkpoint asks for in this layer."""
+    preferred = getattr(attention, "comfy_attention", None)
+    return {} if preferred is None else {"preferred_attention": preferred}
 
 
 def options_with_network(options: dict, listener: Listener) -> dict:
@@ -96,23 +108,24 @@ def _attention_inputs(listener: Listener, query: Tensor, key: Tensor, value: Ten
 @dataclass(frozen=True)
 class Replacement:
     """What the host calls in place of a layer's attention: the listener computes it. `before` is what another node put there,
-    `imposed` says that it did so for this call."""
+    `imposed` says that it did so for this call, `preferred` is how the layer wants to attend."""
 
     hook: Hook
     listener: Listener
     before: object | None
     imposed: bool
+    preferred: dict
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, options: dict) -> Tensor:
-        attention = UNetAttention((query, key, value), options, self.before, self.imposed)
+        attention = UNetAttention((query, key, value), options, self.before, self.imposed, self.preferred)
         return self.listener.self_attention(attention) if self.hook == "attn1" else self.listener.cross_attention(attention)
 
 
 class UNetAttention(Attention):
     """Queries, keys and values (rows, tokens, channels) and the host's options."""
 
-    def __init__(self, inputs: Inputs, options: dict, before: object | None, imposed: bool) -> None:
-        self.inputs, self.options, self.before, self.imposed = inputs, options, before, imposed
+    def __init__(self, inputs: Inputs, options: dict, before: object | None, imposed: bool, preferred: dict) -> None:
+        self.inputs, self.options, self.before, self.imposed, self.preferred = inputs, options, before, imposed, preferred
         self.site = site_of(options)
 
     @property
@@ -127,7 +140,8 @@ class UNetAttention(Attention):
         return self.plain[rows]
 
     def unedited(self, rows: slice) -> Tensor:
-        # What another node computes has to be shown all rows, and what an edit asked for is there for all.
+        # What another node computes has to be shown all rows, and what an edit asked for is there for all. Else they are computed in a
+        # batch of their own: plain but for rounding.
         if self.before is not None or "plain" in vars(self):
             return self.plain[rows]
         return self.attend(*(part[rows] for part in self.inputs))
@@ -142,6 +156,7 @@ class UNetAttention(Attention):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, part: slice | None = None) -> Tensor:
         """The rows need not be told apart: nothing but what is given attends."""
         options = self.options
+        precision = options["attn_precision"]
         return optimized_attention(
-            query, key, value, options["n_heads"], attn_precision=options["attn_precision"], transformer_options=options
+            query, key, value, options["n_heads"], attn_precision=precision, transformer_options=options, **self.preferred
         )

@@ -38,7 +38,7 @@ def server(comfyui: Path):
     """A running HostServer with Graft in it; `server.client` queues prompts, `server.address` is for browsers."""
     from hosting.host_server import ServerOptions, running_server
 
-    with running_server(ServerOptions(comfyui)) as running:
+    with running_server(ServerOptions(comfyui, seconds_to_start=900)) as running:  # beside busy workers
         yield running
 
 

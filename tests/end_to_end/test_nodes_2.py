@@ -30,4 +30,5 @@ def test_workflow_opens_and_asks_for_the_same(path, newer, object_info):
 
 def test_workflow_runs_by_its_button(newer):
     newer.open(json.loads(build_workflows.named("Try 1 Remove Object (miniature)").read_text(encoding="utf-8")))
+    newer.set_widgets("Remove Object", "iterations", 5)  # of a hundred and more
     assert newer.run()["status"]["status_str"] == "success"

@@ -11,17 +11,20 @@ import socket
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
-import demo
 import pytest
 from graph import Graph, to_workflow
 from hosting import cache_folder, host_environment, host_folder, host_source, host_tooling
+from hosting.host_client import HostClient
 from hosting.host_server import ServerOptions, running_server
 from hosting.quickstart_error import QuickstartError
 from PIL import Image
 from showing.demo_report import Picture, Report, WorkflowReport, natural_order
-from showing.demo_workflows import Workflow
+from showing.demo_run import run_all
+from showing.demo_workflows import Workflow, shipped_workflows
+from showing.tasks import TASKS, task_of
 
 PACK = Path(__file__).resolve().parents[2]
 
@@ -294,7 +297,7 @@ class TestDemo:
         return to_file(workflow, server)
 
     def test_pictures_numbers_and_a_page_are_written(self, server, inverted, tmp_path):
-        report = demo.run_all(server, [inverted], tmp_path)
+        report = run_all([server], [inverted], tmp_path)
         report.write(tmp_path)
         (found,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["workflows"]
         assert found["status"] == "passed"
@@ -307,7 +310,7 @@ class TestDemo:
         assert all(f'src="{picture["file"]}"' in page for picture in found["pictures"])
         before, after = (picture["file"] for picture in found["pictures"])
         assert f'<div><img src="{before}" alt=""><img class="after" src="{after}" alt=""></div><input type="range"' in page
-        assert (tmp_path / found["graph"]).is_file() and f'<details><summary>Graph</summary><img src="{found["graph"]}"' in page
+        assert (tmp_path / found["graph"]).is_file() and f'<img src="{found["graph"]}"' in page
 
     def test_what_came_out_hides_nothing_below_the_slider(self, editor, tmp_path):
         """A map is higher than its picture by a caption."""
@@ -324,11 +327,66 @@ class TestDemo:
         finally:
             page.close()
 
+    def test_a_phone_shows_the_page_without_scrolling_sideways(self, editor, tmp_path):
+        """With all that is folded away open, too: long names, tables, texts without spaces, pictures of all sizes."""
+        for name, size in (("in.png", (64, 64)), ("out.png", (64, 96)), ("grid.png", (2000, 300))):
+            Image.new("RGB", size).save(tmp_path / name)
+        pictures = tuple(Picture(title, file) for title, file in (("1 input", "in.png"), ("2 result", "out.png"), ("3 grid", "grid.png")))
+        words = "a rather long sentence about what this workflow does " * 5
+        passed = WorkflowReport(
+            "A workflow of a long name", "passed", words, pictures=pictures, metrics={"a/very/long/name/" * 9: 1.0}, graph="grid.png"
+        )
+        failed = WorkflowReport("Another", "failed", reason="no/spaces/in/this/path/" * 20)
+        skipped = WorkflowReport("A third", "skipped", reason="needs files of yours (GraftLoadPixelDiffusion,CheckpointLoaderSimple)")
+        Report("0", "0", "a device of a long name " * 5, (passed, failed, skipped), waiting=2, seconds_left=30.0).write(tmp_path)
+        page = editor.page.context.browser.new_page(viewport={"width": 390, "height": 844})
+        try:
+            page.goto((tmp_path / "index.html").as_uri())
+            page.evaluate("() => document.querySelectorAll('details').forEach(details => { details.open = true })")
+            assert page.locator("article").count() == 2 and page.locator("details").count() == 2
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+        finally:
+            page.close()
+
+    def test_the_page_fills_as_workflows_end_and_says_what_is_left(self, server, inverted, tmp_path):
+        """Of two servers; the same one under two clients does for a test."""
+        other = replace(server, client=HostClient(server.address))
+        seen = []
+
+        def show(report: Report) -> None:
+            report.write(tmp_path)
+            seen.append((report.waiting, report.seconds_left, (tmp_path / "index.html").read_text(encoding="utf-8")))
+
+        names = ["First", "Second", "Third"]
+        run_all([server, other], [Workflow(name, inverted.graph) for name in names], tmp_path, show=show)
+        assert [waiting for waiting, *_ in seen] == [2, 1, 0]
+        assert all(left is not None and left >= 0 for _, left, _ in seen[:2]) and seen[2][1] is None
+        assert ["2 more to come, about" in seen[0][2], "1 more to come, about" in seen[1][2], "more to come" in seen[2][2]] == [
+            True,
+            True,
+            False,
+        ]
+        assert ["http-equiv" in page for *_, page in seen] == [True, True, False]
+        assert [name in seen[2][2] for name in names] == [True] * 3 and seen[2][2].index("First") < seen[2][2].index("Third")
+
+    def test_what_no_list_offers_runs_where_it_is_asked_for(self, server, inverted, tmp_path):
+        more = Workflow("More", inverted.graph, listed=False)
+        reports = [run_all([server], [more], tmp_path, everything=everything).workflows[0] for everything in (False, True)]
+        assert [report.status for report in reports] == ["skipped", "passed"]
+        assert reports[0].reason == "demo --all runs it"
+
+    def test_every_workflow_that_is_run_by_default_stands_under_its_task_and_every_task_has_one(self):
+        shipped = [workflow for workflow in shipped_workflows(PACK / "workflows") if workflow.name.endswith("(miniature)")]
+        by_default = {task_of(workflow) for workflow in shipped if workflow.listed}
+        titles = {task.title for task in TASKS}
+        assert by_default <= titles and len(by_default) > len(titles) / 2
+        assert titles <= {task_of(workflow) for workflow in shipped}
+
     def test_a_workflow_that_needs_a_checkpoint_or_a_picture_is_skipped(self, server, tmp_path):
         for kind in ("CheckpointLoaderSimple", "LoadImage"):
             workflow = Graph(kind)
             workflow.add(kind)
-            report = demo.run_all(server, [to_file(workflow, server)], tmp_path)
+            report = run_all([server], [to_file(workflow, server)], tmp_path)
             assert report.workflows[0].status == "skipped"
             assert kind in report.workflows[0].reason
             assert report.passed
@@ -338,7 +396,7 @@ class TestDemo:
         next(node for node in broken["nodes"] if node["type"] == "SaveImage")["inputs"][0]["link"] = None
         unknown = json.loads(json.dumps(inverted.graph).replace("ImageInvert", "NoSuchNode"))
         workflows = [Workflow("Broken", broken), Workflow("Unknown", unknown), inverted]
-        report = demo.run_all(server, workflows, tmp_path)
+        report = run_all([server], workflows, tmp_path)
         assert [workflow.status for workflow in report.workflows] == ["failed", "failed", "passed"]
         assert "2 result (SaveImage): Required input is missing" in report.workflows[0].reason
         assert "does not know NoSuchNode" in report.workflows[1].reason

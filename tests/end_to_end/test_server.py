@@ -115,7 +115,7 @@ def test_a_prompt_that_takes_too_long_is_interrupted(server):
 
 def test_a_pack_that_cannot_be_imported_stops_the_start(comfyui, tmp_path):
     (tmp_path / "__init__.py").write_text("raise RuntimeError('the pack is broken')", encoding="utf-8")
-    options = ServerOptions(comfyui, device="cpu", packs=(("broken_pack", tmp_path),))
+    options = ServerOptions(comfyui, device="cpu", packs=(("broken_pack", tmp_path),), seconds_to_start=900)
     with pytest.raises(QuickstartError, match=r"(?s)could not load the pack broken_pack.*the pack is broken"), running_server(options):
         pass
 

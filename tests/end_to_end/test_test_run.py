@@ -9,6 +9,7 @@ from pathlib import Path
 
 import checks
 import pytest
+from hosting import machine
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 TESTS = """
@@ -36,13 +37,13 @@ def test_long_tests_run_with_full_only_and_the_run_says_how_many_it_left_out(tmp
 
 @pytest.mark.parametrize(("cores", "gigabytes", "workers"), [(1, 64, 1), (2, 16, 2), (2, 8, 1), (8, 16, 2), (64, 512, 4), (2, 2, 1)])
 def test_there_are_as_many_workers_as_cores_and_memory_allow(cores, gigabytes, workers):
-    assert checks.workers(cores, gigabytes) == workers
+    assert machine.as_many_as_fit(cores, gigabytes) == workers
 
 
 def test_the_workers_share_the_machines_threads_and_arguments_go_to_pytest(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(checks, "cores", lambda: 6)
-    monkeypatch.setattr(checks, "workers", lambda cores, gigabytes: 2)
+    monkeypatch.setattr(machine, "cores", lambda: 6)
+    monkeypatch.setattr(machine, "workers", lambda: 2)
     check = checks.tests(tmp_path, ["-k", "word"])
     assert check.command[-5:] == ("pytest", "--numprocesses=2", "--dist=loadfile", "-k", "word")
     assert check.environment == {"COMFYUI_PATH": str(tmp_path), "OMP_NUM_THREADS": "3"}

@@ -14,7 +14,8 @@ import os
 import sys
 from pathlib import Path
 
-from checks import Check, cores, tests
+from checks import Check, tests
+from hosting import machine
 
 INSTRUCTIONS = {
     "own instructions": {},
@@ -32,7 +33,7 @@ def ways(comfyui: Path, arguments: list[str]) -> list[Check]:
     for name, variables in INSTRUCTIONS.items():
         for threads in THREADS:
             # Two threads of each of two workers on two cores would mostly wait for each other.
-            run = tests(comfyui, ["--numprocesses=0", *arguments] if threads * 2 > cores() else arguments)
+            run = tests(comfyui, ["--numprocesses=0", *arguments] if threads * 2 > machine.cores() else arguments)
             more = {**variables, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
             checks.append(Check(f"{name}, {threads} thread{'s' * (threads > 1)}", run.command, {**run.environment, **more}))
     return checks

@@ -179,13 +179,13 @@ def _temporary_folder() -> Iterator[str]:
 
 def _command(options: ServerOptions, port: int, base: Path) -> list[str]:
     flags = host_folder.known_flags(options.comfyui, options.flags)
-    if options.device == "cpu" or (options.device == "auto" and not _sees_accelerator(options.python)):
+    if options.device == "cpu" or (options.device == "auto" and not sees_accelerator(options.python)):
         flags.append("--cpu")
     main = options.comfyui / "main.py"
     return [str(options.python), str(main), f"--listen={LOOPBACK}", f"--port={port}", f"--base-directory={base}", *flags]
 
 
-def _sees_accelerator(python: Path) -> bool:
+def sees_accelerator(python: Path) -> bool:
     """Whether torch in that environment can use a GPU; ComfyUI does not start without --cpu where it cannot."""
     question = "import torch; print(torch.cuda.is_available() or torch.backends.mps.is_available() or torch.xpu.is_available())"
     answer = subprocess.run([str(python), "-c", question], capture_output=True, text=True)

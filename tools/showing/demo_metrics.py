@@ -1,18 +1,12 @@
-"""Numbers for the demo's report: how close results come to the truth, and what the methods cost."""
+"""Numbers for the demo's report: how close results come to the truth."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-from hosting.quickstart_error import QuickstartError
 from PIL import Image
 
-TOOLS = Path(__file__).resolve().parents[1]
 OF_THE_SAME = ("input", "pasted", "naive paste", "result", "without the edit")
 """How the titles end of pictures that show what the truth shows."""
 
@@ -26,15 +20,6 @@ def against_truth(pictures: dict[str, Path]) -> dict[str, float]:
     reference = _values(truth)
     others = {title: _values(path) for title, path in pictures.items() if title.endswith(OF_THE_SAME)}
     return {title: round(_psnr(values, reference), 2) for title, values in others.items() if values.shape == reference.shape}
-
-
-def measure(server, device: str) -> dict:
-    """The overhead of each method, in a process of its own, while the server is idle."""
-    command = [sys.executable, str(TOOLS), "overhead", "--device", device]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COMFYUI_PATH": str(server.comfyui)})
-    if done.returncode:
-        raise QuickstartError(f"The workflows ran, but measuring what they cost failed:\n{done.stderr[-2000:]}")
-    return {"overhead": json.loads(done.stdout.strip().splitlines()[-1])}
 
 
 def _values(path: Path) -> np.ndarray:

@@ -16,24 +16,30 @@ GRAFT_FILE_READERS = frozenset({"GraftLoadTrajectory", "GraftLoadPixelDiffusion"
 
 @dataclass(frozen=True)
 class Workflow:
-    """A workflow as the editor saves it."""
+    """A workflow as the editor saves it; `listed` in the template browser, or one of those for whoever wants to see more."""
 
     name: str
     graph: dict
+    listed: bool = True
+
+    @property
+    def nodes(self) -> list[dict]:
+        """Its nodes, those inside subgraphs included."""
+        return [*self.graph["nodes"], *(node for subgraph in self._subgraphs for node in subgraph["nodes"])]
 
     @property
     def node_types(self) -> frozenset[str]:
-        """Types of the nodes that the server must know, those inside subgraphs included."""
-        subgraphs = self.graph.get("definitions", {}).get("subgraphs", [])
-        nodes = [*self.graph["nodes"], *(node for subgraph in subgraphs for node in subgraph["nodes"])]
-        return frozenset(node["type"] for node in nodes) - EDITOR_ONLY - {subgraph["id"] for subgraph in subgraphs}
+        """Types of the nodes that the server must know."""
+        return frozenset(node["type"] for node in self.nodes) - EDITOR_ONLY - {subgraph["id"] for subgraph in self._subgraphs}
+
+    @property
+    def _subgraphs(self) -> list[dict]:
+        return self.graph.get("definitions", {}).get("subgraphs", [])
 
     @property
     def pictures(self) -> frozenset[str]:
         """Names of the pictures that it loads."""
-        subgraphs = self.graph.get("definitions", {}).get("subgraphs", [])
-        nodes = [*self.graph["nodes"], *(node for subgraph in subgraphs for node in subgraph["nodes"])]
-        return frozenset(node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage")
+        return frozenset(node["widgets_values"][0] for node in self.nodes if node["type"] == "LoadImage")
 
     @property
     def description(self) -> str:
@@ -44,8 +50,9 @@ class Workflow:
 
 
 def shipped_workflows(folder: Path) -> list[Workflow]:
-    """All workflows of a folder, by name."""
-    return [Workflow(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.rglob("*.json"))]
+    """All workflows of a folder, which are listed, and of those within it."""
+    files = sorted(folder.rglob("*.json"))
+    return [Workflow(path.stem, json.loads(path.read_text(encoding="utf-8")), path.parent == folder) for path in files]
 
 
 def files_needed(workflow: Workflow, object_info: dict[str, dict]) -> list[str]:

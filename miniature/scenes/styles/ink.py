@@ -18,6 +18,8 @@ PAPER = np.array((0.955, 0.935, 0.885), np.float32)[:, None, None]
 INK = np.array((0.07, 0.065, 0.075), np.float32)[:, None, None]
 LINE = 0.0115
 """Width of an outline of weight 1, as a fraction of the sheet at 128 pixels."""
+LEVELS = 6
+"""Steps between no line and one of full width: as many as can be told apart."""
 ROLE_DARKNESS = {MAIN: 0.0, MAIN_DARK: 0.30, MAIN_LIGHT: 0.0}
 """A thing's named colour cannot be told in ink: whatever it is, it is left white."""
 
@@ -86,7 +88,7 @@ class Ink(Painter):
         base = 2 * self.sheet.width_of(LINE) * weight * s
         for path in cover.paths:
             points = (path - np.array((columns.start, rows.start))) * s - 0.5
-            widths = np.maximum(1, np.rint(base * _swell(points, sun))).astype(int)
+            widths = np.maximum(1, np.rint(np.rint(LEVELS * _swell(points, sun)) * (base / LEVELS))).astype(int)
             breaks = [0, *(np.flatnonzero(np.diff(widths)) + 1).tolist(), len(points)]
             ring = [tuple(point) for point in np.concatenate([points, points[:1]]).tolist()]
             for start, stop in pairwise(breaks):

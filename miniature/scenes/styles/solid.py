@@ -27,7 +27,7 @@ class Solid(Painter):
             return
         _, up, front = surface.normals
         sunlight = np.maximum((surface.lit(self.sheet.lighting.sun) + np.float32(0.22)) / np.float32(1.22), 0)
-        skylight = np.float32(0.72) + np.float32(0.42) * up + np.float32(0.12) * front
+        skylight = np.float32(0.84) + np.float32(0.34) * up + np.float32(0.08) * front
         colour = surface.tints() * (self.key * sunlight + self.ambient * skylight)
         if part.gloss:
             shine = np.maximum(surface.lit(self.halfway), 0)
