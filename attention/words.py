@@ -14,6 +14,10 @@ from ..errors import GraftError
 Kind = Literal["start", "text", "end", "padding"]
 
 
+LARGEST_WEIGHT = 100.0
+"""Words do not count more than so many times: far larger numbers make states and maps overflow."""
+
+
 class WordError(GraftError):
     """A word that the prompt does not have, or a line about words that cannot be read."""
 
@@ -107,15 +111,17 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 def parse_numbers(text: str, input_name: str) -> dict[str, float]:
-    """`dog: 2, red hat: 0.5` as {"dog": 2.0, "red hat": 0.5}. Raises `WordError` for what is no name with a finite number."""
+    """`dog: 2, red hat: 0.5` as {"dog": 2.0, "red hat": 0.5}. Raises `WordError` for what is no name with a number that words may count."""
     numbers = {}
     for name, value in _entries(text, input_name, "dog: 2"):
         try:
             numbers[name] = float(value)
         except ValueError:
             numbers[name] = math.nan
-        if not math.isfinite(numbers[name]):
-            raise WordError(f"{input_name}: '{value}' after '{name}' is not a number; write for example {name}: 2")
+        if not abs(numbers[name]) <= LARGEST_WEIGHT:
+            raise WordError(
+                f"{input_name}: '{value}' after '{name}' is no number from {-LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}; write for example {name}: 2"
+            )
     return numbers
 
 

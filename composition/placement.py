@@ -132,7 +132,7 @@ def place_reference(
     mask = mask.to(image).clamp(0, 1)
     require_size("reference_mask", mask, "reference", reference)
     for name, given in (("reference", reference), ("reference_mask", mask), ("place", places)):
-        _require_batch(name, given, len(image))
+        require_batch(name, given, len(image))
     rows = max(len(reference), len(mask), len(places))
     laid = [
         _laid(reference[row % len(reference)], mask[row % len(mask)], places[row % len(places)], fit, image.shape[1:3])
@@ -163,7 +163,8 @@ def require_size(name: str, given: Tensor, other_name: str, other: Tensor) -> No
         )
 
 
-def _require_batch(name: str, given: Sized, pictures: int) -> None:
+def require_batch(name: str, given: Sized, pictures: int) -> None:
+    """Raises `PlacementError` unless what came through the input so named is one for all pictures, or one for each."""
     if len(given) not in (1, pictures):
         raise PlacementError(f"{name}: it holds {len(given)}, the image {pictures} pictures; they must agree, or {name} hold one")
 

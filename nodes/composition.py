@@ -4,11 +4,12 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..composition.outlines import outlined
-from ..composition.placement import Place, place_reference, require_size
+from ..composition.placement import Place, place_reference, require_batch, require_size
 from ..host.edits.composition import composed_start
 from ..host.errors import GraftError
 from ..host.samplers.sampling import NoFreshNoise
-from .types import TrajectoryType, batched, skip_input, soft_edged
+from .node import GraftNode
+from .types import TrajectoryType, skip_input, soft_edged
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}
 """Names of the fits in the UI."""
@@ -78,7 +79,7 @@ def _rotation_input() -> io.Float.Input:
     )
 
 
-class PlaceReference(io.ComfyNode):
+class PlaceReference(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -127,7 +128,7 @@ class PlaceReference(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, reference, reference_mask, fit, rotation, surround, place) -> io.NodeOutput:
-        placed = place_reference(image, reference, batched(reference_mask), _places(image, place, rotation), FITS[fit], SURROUNDS[surround])
+        placed = place_reference(image, reference, reference_mask, _places(image, place, rotation), FITS[fit], SURROUNDS[surround])
         preview = outlined(outlined(placed.pasted, placed.region, REGION_COLOUR), placed.object, OBJECT_COLOUR)
         return io.NodeOutput(placed.canvas, placed.object, placed.region, placed.pasted, preview, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -135,15 +136,16 @@ class PlaceReference(io.ComfyNode):
 def _places(image, place: dict, rotation: float) -> list[Place]:
     match place["place"]:
         case "mask":
-            masks = batched(place["mask"])
-            require_size("place", masks, "image", image)
+            masks = place["mask"]
+            require_size("mask", masks, "image", image)
+            require_batch("mask", masks, len(image))
             return [Place.of_mask(mask, rotation) for mask in masks]
         case "numbers":
             return [Place.of_fractions(image.shape[1:3], place["center_x"], place["center_y"], place["size"], rotation)]
     raise GraftError(f"place: {place['place']!r} is not one of mask, numbers")
 
 
-class PasteObject(io.ComfyNode):
+class PasteObject(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -176,13 +178,13 @@ class PasteObject(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, reference, reference_mask, rotation, feather, place) -> io.NodeOutput:
-        placed = place_reference(image, reference, batched(reference_mask), _places(image, place, rotation), "object")
+        placed = place_reference(image, reference, reference_mask, _places(image, place, rotation), "object")
         mask = soft_edged("object", placed.object, feather)
-        pasted = torch.lerp(image[..., :3], placed.canvas.expand(len(image), -1, -1, -1), mask[..., None])
+        pasted = torch.lerp(image, placed.canvas.expand(len(image), -1, -1, -1), mask[..., None])
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(pasted, cls=cls))
 
 
-class ComposeNoise(io.ComfyNode):
+class ComposeNoise(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -241,7 +243,7 @@ class ComposeNoise(io.ComfyNode):
         elif reference is None:
             raise GraftError("reference: cross-domain starts the object from the reference's noise; connect its trajectory")
         first = main.after(skip)
-        latent = composed_start(model, main, reference, batched(object_mask), batched(region), noise_seed, first)
+        latent = composed_start(model, main, reference, object_mask, region, noise_seed, first)
         return io.NodeOutput(NoFreshNoise(model, float(main.sigmas[first])), main.sigmas[first:], {"samples": latent})
 
 

@@ -9,12 +9,13 @@ from ..host.engine.run import carry_out
 from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.families.layers import require_unet
+from .node import GraftNode
 from .types import SOURCE_WORDS, source_inputs, window_inputs
 
 ALIGNMENTS = {"corrected": False, "as released": True}
 
 
-class CrossAttentionControlNode(io.ComfyNode):
+class CrossAttentionControlNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -10,7 +10,8 @@ from ..host.engine.pictures import decode, encode
 from ..host.errors import GraftError
 from ..host.samplers.edit_by_prompt import edit_by_prompt
 from ..host.samplers.flow_edit import DISTILLED, FlowEdit, edit_by_flow, settings_for
-from .types import batched, soft_edged
+from .node import GraftNode
+from .types import soft_edged
 
 FOR_THIS_MODEL, FEW_STEPS, CUSTOM = "for this model", "distilled to few steps", "custom"
 
@@ -39,7 +40,7 @@ def _mask() -> list:
 
 
 def _soft(mask, feather: int):
-    return None if mask is None else soft_edged("mask", batched(mask), (feather + 1) // 2)
+    return None if mask is None else soft_edged("mask", mask, (feather + 1) // 2)
 
 
 def _guidance(name: str, default: float, whose: str) -> io.Float.Input:
@@ -95,7 +96,7 @@ def _settings() -> io.DynamicCombo.Input:
     )
 
 
-class FlowEditNode(io.ComfyNode):
+class FlowEditNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -148,7 +149,7 @@ def _chosen(model, settings: dict) -> FlowEdit:
     raise GraftError(f"settings: {settings['settings']!r} is not one of {FOR_THIS_MODEL}, {FEW_STEPS}, {CUSTOM}")
 
 
-class EditPictureNode(io.ComfyNode):
+class EditPictureNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

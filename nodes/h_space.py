@@ -13,7 +13,8 @@ from ..host.samplers.sampling import record
 from ..hspace.schedules import COURSES
 from ..hspace.slerp import MIXINGS
 from .inversion import RecordTrajectory
-from .types import TrajectoryType, batched
+from .node import GraftNode
+from .types import TrajectoryType
 
 CATEGORY = "Graft/h-space"
 
@@ -28,7 +29,7 @@ PROCESSES = {
 """The Asymmetric Sampler's presets, of the same names."""
 
 
-class MixHSpaceNode(io.ComfyNode):
+class MixHSpaceNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         gamma = io.Float.Input(
@@ -97,7 +98,7 @@ class MixHSpaceNode(io.ComfyNode):
         if gamma == 0:
             return io.NodeOutput(model)
         stream = Stream(content, content_conditioning, name="content")
-        edit = MixHSpace(stream, gamma, mixing, course, adapt_to_steps, batched(mask))
+        edit = MixHSpace(stream, gamma, mixing, course, adapt_to_steps, mask)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
@@ -119,7 +120,7 @@ class RecordContent(RecordTrajectory):
         return io.NodeOutput(trajectory, latent)
 
 
-class AsymmetricSamplerNode(io.ComfyNode):
+class AsymmetricSamplerNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         custom = [
@@ -200,7 +201,7 @@ class AsymmetricSamplerNode(io.ComfyNode):
         return io.NodeOutput(AsymmetricSampler(intervals, process["omega"], process["regularise"]))
 
 
-class LoadPixelDiffusion(io.ComfyNode):
+class LoadPixelDiffusion(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

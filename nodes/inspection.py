@@ -6,10 +6,11 @@ from ..host.engine.pictures import decode
 from ..host.families.layers import require_unet
 from ..host.inspection.attention_record import generate_and_record
 from ..host.inspection.heat_maps import heat_maps, layers_by_steps
+from .node import GraftNode
 from .types import map_grid_input, map_layers
 
 
-class ShowAttention(io.ComfyNode):
+class ShowAttention(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -9,12 +9,13 @@ from ..host.engine.requirements import require_channels
 from ..host.inspection.captions import stages_captioned
 from ..host.samplers import sampling
 from ..inversion.trajectory import Trajectory
+from .node import GraftNode
 from .types import SOLVERS, TrajectoryType, skip_input
 
 CATEGORY = "Graft/inversion"
 
 
-class InvertImage(io.ComfyNode):
+class InvertImage(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -60,7 +61,7 @@ class InvertImage(io.ComfyNode):
         return io.NodeOutput(trajectory, {"samples": latent})
 
 
-class Reconstruct(io.ComfyNode):
+class Reconstruct(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -95,7 +96,7 @@ class Reconstruct(io.ComfyNode):
         return io.NodeOutput(image, {"samples": latent}, values.mean().item(), ui=ui.PreviewText(report))
 
 
-class RecordTrajectory(io.ComfyNode):
+class RecordTrajectory(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -126,7 +127,7 @@ class RecordTrajectory(io.ComfyNode):
         return io.NodeOutput(trajectory, latent)
 
 
-class StartFromTrajectory(io.ComfyNode):
+class StartFromTrajectory(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -156,7 +157,7 @@ class StartFromTrajectory(io.ComfyNode):
         return io.NodeOutput(noise, trajectory.sigmas[first:], {"samples": latent})
 
 
-class SaveTrajectory(io.ComfyNode):
+class SaveTrajectory(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -183,7 +184,7 @@ class SaveTrajectory(io.ComfyNode):
         return io.NodeOutput(trajectory, ui=ui.PreviewText(name))
 
 
-class LoadTrajectory(io.ComfyNode):
+class LoadTrajectory(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -214,7 +215,7 @@ class LoadTrajectory(io.ComfyNode):
         return io.NodeOutput(trajectory_files.load(model, file))
 
 
-class ShowTrajectory(io.ComfyNode):
+class ShowTrajectory(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -8,7 +8,8 @@ from ..composition.frames import Frame, resized, resized_mask
 from ..composition.keeping import grown, kept_outside, matched_at_seam
 from ..composition.outlines import outlined
 from ..host.errors import GraftError
-from .types import batched, faded_outwards
+from .node import GraftNode
+from .types import faded_outwards
 
 FrameType = io.Custom("GRAFT_FRAME")
 
@@ -19,7 +20,9 @@ SAME_PROPORTIONS = 1.1
 OUTLINE = (1.0, 0.55, 0.1)
 
 
-class FitPicture(io.ComfyNode):
+class FitPicture(GraftNode):
+    EMPTY_IN_SOME = frozenset({"mask"})
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -57,19 +60,20 @@ class FitPicture(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, size, multiple, mask=None, like=None) -> io.NodeOutput:
-        painted = image.new_ones(image.shape[:3]) if mask is None else batched(mask)
+        painted = image.new_ones(image.shape[:3]) if mask is None else mask
         if mask is not None:
-            require_painted("mask", painted)
             _require_size("mask", painted, [tuple(image.shape[1:3])])
             _require_batch("mask", painted, len(image))
         own = tuple(image.shape[1:3])
         frame = Frame.of(own, size, multiple) if like is None else Frame.within(own, tuple(like.shape[1:3]))
-        fitted, fitted_mask = frame.fit(image[..., :3]), frame.fit_mask(painted.to(image))
+        fitted, fitted_mask = frame.fit(image), frame.fit_mask(painted.to(image))
         shown = fitted if mask is None else outlined(fitted, fitted_mask, OUTLINE)
         return io.NodeOutput(fitted, fitted_mask, frame, ui=ui.PreviewImage(shown, cls=cls))
 
 
-class KeepOutsideMask(io.ComfyNode):
+class KeepOutsideMask(GraftNode):
+    EMPTY_IN_SOME = frozenset({"mask"})
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -114,11 +118,9 @@ class KeepOutsideMask(io.ComfyNode):
     def execute(cls, image, edited, grow, feather, colour, mask=None, frame: Frame | None = None) -> io.NodeOutput:
         _require_batch("edited", edited, len(image))
         size = tuple(image.shape[1:3])
-        back = _back(edited[..., :3].to(image), size, frame)
+        back = _back(edited, size, frame)
         if mask is None:
             return io.NodeOutput(kept_outside(image, back.expand(len(image), -1, -1, -1), image.new_ones(1, *size)))
-        mask = batched(mask).to(image)
-        require_painted("mask", mask)
         working = tuple(edited.shape[1:3]) if frame is None else frame.padded
         _require_size("mask", mask, [size, working])
         _require_batch("mask", mask, len(image))
@@ -127,7 +129,7 @@ class KeepOutsideMask(io.ComfyNode):
             soft = resized_mask(soft, size) if frame is None else frame.take_out_mask(soft)
         back = back.expand(len(image), -1, -1, -1)
         if colour == AT_SEAM:
-            back = matched_at_seam(image[..., :3], back, soft)
+            back = matched_at_seam(image, back, soft)
         return io.NodeOutput(kept_outside(image, back, soft))
 
 
@@ -148,15 +150,6 @@ def _back(edited, size: tuple[int, int], frame: Frame | None):
             "Fit Picture, and connect its frame"
         )
     return resized(edited, size)
-
-
-def require_painted(name: str, mask) -> None:
-    """Raises `GraftError` unless something is painted in a mask (B, H, W)."""
-    if not bool(mask.any()):
-        raise GraftError(
-            f"{name}: nothing is painted, so nothing would change; right click the picture in Load Image, choose Open in Mask Editor and "
-            "paint what shall change"
-        )
 
 
 def _require_size(name: str, mask, sizes: list[tuple[int, int]]) -> None:

@@ -10,10 +10,11 @@ from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
 from ..host.families.layers import require_unet
-from .types import SOURCE_WORDS, TrajectoryType, batched, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
+from .node import GraftNode
+from .types import SOURCE_WORDS, TrajectoryType, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
 
 
-class LocalBlendNode(io.ComfyNode):
+class LocalBlendNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -113,11 +114,11 @@ class LocalBlendNode(io.ComfyNode):
                 subtract_threshold=subtract_threshold,
                 map_layers=map_layers(require_unet(model, "Local Blend with a mask"), word_map_grid),
             )
-        blend = LocalBlend(Stream(source, source_conditioning), window, words, batched(mask), background)
+        blend = LocalBlend(Stream(source, source_conditioning), window, words, mask, background)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
 
 
-class BackgroundPreservationNode(io.ComfyNode):
+class BackgroundPreservationNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -161,7 +162,7 @@ class BackgroundPreservationNode(io.ComfyNode):
         window = Window.of_percent(model, 0.0, end_percent)
         if window.empty:
             return io.NodeOutput(model)
-        edit = BackgroundPreservation(main, window, soft_edged("region", batched(region), (feather + 1) // 2))
+        edit = BackgroundPreservation(main, window, soft_edged("region", region, (feather + 1) // 2))
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 

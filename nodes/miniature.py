@@ -8,6 +8,7 @@ from ..host.errors import GraftError
 from ..host.models import miniature as model
 from ..host.models import pixel_diffusion
 from ..miniature import drawing, faces, world
+from .node import GraftNode
 
 CHANGES = {
     "none": [],
@@ -39,7 +40,7 @@ CHANGES = {
 }
 
 
-class LoadMiniature(io.ComfyNode):
+class LoadMiniature(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -83,7 +84,7 @@ def _thing_inputs(name: str, shapes: list[str], x: float, **defaults) -> list:
     ]
 
 
-class MiniatureScene(io.ComfyNode):
+class MiniatureScene(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -176,7 +177,7 @@ def _changed(scene: world.Scene, index: int, change: dict) -> world.Scene:
     raise GraftError(f"change: {change['change']!r} is not one of {', '.join(CHANGES)}")
 
 
-class LoadMiniatureFaces(io.ComfyNode):
+class LoadMiniatureFaces(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -212,7 +213,7 @@ FACE_TOOLTIPS = {
 }
 
 
-class MiniatureFace(io.ComfyNode):
+class MiniatureFace(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
-from ..host.edits.key_value_mask import require_covers_latent
+from ..host.engine.masks import require_aspect
 from ..host.engine.pictures import encode
 from ..host.errors import GraftError
 from ..host.families.layers import fine_decoder_layers, require_unet
@@ -14,7 +14,8 @@ from ..host.inspection.unnaturalness import explained, shown, unnaturalness_map
 from ..host.samplers.latent_optimization import Editor, MaskedKeys, Optimization, SourceKeys, optimize
 from ..host.samplers.perceptual import PerceptualLoss
 from ..optimization.descent import Descent
-from .types import batched, mask_on_layers_inputs
+from .node import GraftNode
+from .types import mask_on_layers_inputs
 
 PerceptualLossType = io.Custom("GRAFT_PERCEPTUAL_LOSS")
 
@@ -112,7 +113,7 @@ def _stages() -> list[io.DynamicCombo.Option]:
     return [io.DynamicCombo.Option(name, inputs) for name, inputs in stages.items()]
 
 
-class OptimizeLatent(io.ComfyNode):
+class OptimizeLatent(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -206,7 +207,7 @@ class OptimizeLatent(io.ComfyNode):
             raise GraftError(
                 "latent_image: it carries a noise mask, which limits sampling; connect the latent without it and give the stage a mask"
             )
-        latent, mask = latent_image["samples"], batched(stage.get("mask"))
+        latent, mask = latent_image["samples"], stage.get("mask")
         if mask is not None:
             _require_region(mask, latent)
         settings = Optimization(
@@ -228,9 +229,7 @@ class OptimizeLatent(io.ComfyNode):
 
 def _require_region(mask, latent) -> None:
     """Raises `GraftError` unless a mask holds a part of the picture."""
-    require_covers_latent("mask", mask, latent.shape)
-    if not bool(mask.flatten(1).any(dim=1).all()):
-        raise GraftError("mask: it is empty; paint over the object")
+    require_aspect("mask", mask, latent.shape)
     if bool((mask >= 1).flatten(1).all(dim=1).any()):
         raise GraftError("mask: it covers the whole picture, and there is nothing left to go by; paint over the object alone")
 
@@ -268,7 +267,7 @@ def _every() -> io.Int.Input:
     )
 
 
-class PerceptualLossNode(io.ComfyNode):
+class PerceptualLossNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         vae = io.Vae.Input(
@@ -302,7 +301,7 @@ class PerceptualLossNode(io.ComfyNode):
         return io.NodeOutput(PerceptualLoss(network["network"], network.get("vae"), network["every"]))
 
 
-class UnnaturalnessMap(io.ComfyNode):
+class UnnaturalnessMap(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -353,7 +352,7 @@ class UnnaturalnessMap(io.ComfyNode):
     def execute(cls, model, conditioning, vae, image, seed, draws, lowest_timestep, highest_timestep, measure) -> io.NodeOutput:
         timesteps = lowest_timestep, highest_timestep
         heat = unnaturalness_map(model, conditioning, encode(vae, image), timesteps, draws, seed, MEASURES[measure])
-        heated, mask = shown(heat, image[..., :3])
+        heated, mask = shown(heat, image)
         return io.NodeOutput(explained(heated, model, timesteps, draws, MEASURES[measure]), mask)
 
 

@@ -4,9 +4,10 @@ from comfy_api.latest import io
 
 from ..host.engine.exceptional_prompt import encode_exceptional_prompt
 from ..host.engine.prompts import PROMPTS_KEY, encode_prompt
+from .node import GraftNode
 
 
-class EncodePrompt(io.ComfyNode):
+class EncodePrompt(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -41,7 +42,7 @@ class EncodePrompt(io.ComfyNode):
         return io.NodeOutput(conditioning, prompt.listing())
 
 
-class ExceptionalPrompt(io.ComfyNode):
+class ExceptionalPrompt(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

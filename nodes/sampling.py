@@ -4,10 +4,11 @@ from comfy_api.latest import io
 
 from ..host.samplers.sampling import GraftSampler
 from ..host.samplers.schedules import uniform_time_sigmas
+from .node import GraftNode
 from .types import SOLVERS
 
 
-class GraftSamplerNode(io.ComfyNode):
+class GraftSamplerNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -34,7 +35,7 @@ class GraftSamplerNode(io.ComfyNode):
         return io.NodeOutput(GraftSampler(SOLVERS[solver]))
 
 
-class UniformTimeScheduler(io.ComfyNode):
+class UniformTimeScheduler(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -12,10 +12,10 @@ from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
 from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_attention, require_unet
+from .node import GraftNode
 from .types import (
     SOURCE_PROMPT,
     TrajectoryType,
-    batched,
     chosen_layers,
     layers_input,
     map_grid_input,
@@ -26,7 +26,7 @@ from .types import (
 )
 
 
-class ReplaceSelfAttentionNode(io.ComfyNode):
+class ReplaceSelfAttentionNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -69,11 +69,11 @@ class ReplaceSelfAttentionNode(io.ComfyNode):
         chosen = chosen_layers(network, layers, coarse_layers)
         if strength == 0 or window.empty:
             return io.NodeOutput(model)
-        edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, chosen, strength, batched(mask))
+        edit = ReplaceSelfAttention(Stream(source, source_conditioning), window, chosen, strength, mask)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class ReplaceKeysAndValuesNode(io.ComfyNode):
+class ReplaceKeysAndValuesNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -111,11 +111,11 @@ class ReplaceKeysAndValuesNode(io.ComfyNode):
             raise GraftError(f"{missing}: only the other mask is connected; connect the object's mask in both pictures, or none")
         if window.empty:
             return io.NodeOutput(model)
-        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, batched(source_mask), batched(target_mask))
+        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, source_mask, target_mask)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class MaskKeysAndValuesNode(io.ComfyNode):
+class MaskKeysAndValuesNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -127,9 +127,7 @@ class MaskKeysAndValuesNode(io.ComfyNode):
             search_aliases=["FreeCompose", "object removal", "suppress object", "KV mask", "attention mask", "erase"],
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample the picture."),
-                io.Mask.Input(
-                    "mask", tooltip="What is not to be seen, painted on the picture that is sampled. An empty one switches the edit off."
-                ),
+                io.Mask.Input("mask", tooltip="What is not to be seen, painted on the picture that is sampled."),
                 *mask_on_layers_inputs(),
                 *window_inputs(end=1.0),
                 layers_input(
@@ -145,14 +143,14 @@ class MaskKeysAndValuesNode(io.ComfyNode):
     def execute(cls, model, mask, mask_threshold, interpolation, start_percent, end_percent, layers=None) -> io.NodeOutput:
         network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
-        chosen, mask = chosen_layers(network, layers, fine_decoder_layers), batched(mask)
-        if window.empty or not bool(mask.any()):
+        chosen = chosen_layers(network, layers, fine_decoder_layers)
+        if window.empty:
             return io.NodeOutput(model)
         edit = MaskKeysAndValues(mask, window, chosen, mask_threshold, interpolation)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
-class ReferenceAttentionNode(io.ComfyNode):
+class ReferenceAttentionNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -230,8 +228,8 @@ class ReferenceAttentionNode(io.ComfyNode):
             map_layers=map_layers(network, word_map_grid),
             threshold=threshold,
             interpolation=interpolation,
-            reference_mask=batched(reference_mask),
-            target_mask=batched(target_mask),
+            reference_mask=reference_mask,
+            target_mask=target_mask,
         )
         if edit.window.empty:
             return io.NodeOutput(model)
@@ -242,7 +240,7 @@ COMPOSITE_MODES = {"intended": "intended", "light": "light", "released code": "r
 """Names of the modes in the UI."""
 
 
-class CompositeAttentionNode(io.ComfyNode):
+class CompositeAttentionNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -293,8 +291,8 @@ class CompositeAttentionNode(io.ComfyNode):
         edit = CompositeAttention(
             main=Stream(main, conditioning, name="main", prompt_name="conditioning"),
             reference=Stream(reference, conditioning, name="reference", prompt_name="conditioning"),
-            object_mask=batched(object_mask),
-            region=batched(region),
+            object_mask=object_mask,
+            region=region,
             end=end_percent,
             layers=all_layers(network),
             mode=COMPOSITE_MODES[mode],

@@ -113,11 +113,6 @@ def map_layers(network, word_map_grid: str) -> Layers:
     return layers_at(network, MAP_LEVELS[word_map_grid])
 
 
-def batched(mask):
-    """A MASK (H, W) or (B, H, W), as nodes give either, as (B, H, W); None stays None."""
-    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])
-
-
 def soft_edged(name: str, mask, radius: int):
     """A mask (B, H, W) with a soft edge 2 `radius` pixels wide, inwards. Raises `GraftError` where that leaves nothing of it."""
     soft = feathered(mask, radius)

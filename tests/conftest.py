@@ -12,4 +12,4 @@ if "COMFYUI_PATH" in os.environ:
     pack.load_host()
 pack.load_pack()
 
-pytest_plugins = ["checking.full_tests"]
+pytest_plugins = ["checking.case_record", "checking.full_tests"]

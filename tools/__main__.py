@@ -17,6 +17,7 @@ COMMANDS = {
     "overhead": "benchmark",
     "processors": "checking",
     "random_checkpoint": "benchmark",
+    "reliability": "checking",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",

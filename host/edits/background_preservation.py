@@ -35,7 +35,7 @@ class BackgroundPreservation:
 
     def begin(self, run: Run) -> RunningEdit:
         run.require_fits(self.main, "main")
-        run.require_batch("region", self.region)
+        run.require_mask("region", self.region)
         kept = [after for before, after in pairwise(run.sigmas.tolist()) if before in self.window]
         run.require_reaches(self.main, "main", kept)
         return RunningBackgroundPreservation(self, run)

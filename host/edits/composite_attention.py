@@ -20,8 +20,7 @@ from ..engine.windows import Window
 from ..errors import GraftError
 from ..families.attention import Hook
 from ..families.layer import Layer, Layers
-from ..families.layers import attention_layers, require_unet
-from .composition import CELL_SHARE, require_held
+from .composition import CELL_SHARE
 
 Mode = Literal["intended", "light", "released"]
 """The paper's maps; one ordinary attention of composed queries and keys; the released code with its cross pass and its order."""
@@ -50,9 +49,8 @@ class CompositeAttention:
     mode: Mode = "intended"
 
     def begin(self, run: Run) -> RunningEdit:
-        run.require_batch("object_mask", self.object_mask)
-        run.require_batch("region", self.region)
-        self._require_tokens(run)
+        run.require_mask("region", self.region)
+        run.require_mask("object_mask", self.object_mask, self.layers, lambda _, grid: self.on(grid, self.object_mask.device)[0])
         kinds = {"intended": RunningCompositeAttention, "light": RunningLightAttention, "released": RunningReleasedAttention}
         return kinds[self.mode](self, run)
 
@@ -61,14 +59,6 @@ class CompositeAttention:
         given = (self.object_mask, self.region)
         object_mask, region = (token_mask(mask.to(device), grid, CELL_SHARE, "area").flatten(1) for mask in given)
         return object_mask & region, region
-
-    def _require_tokens(self, run: Run) -> None:
-        """Raises `GraftError` if an object lies in the region, and is too small for the finest grid."""
-        levels = attention_layers(require_unet(run.model, "Paste Object and Edit Picture"))
-        part = 2 ** min(levels[layer] for layer in self.layers)
-        finest = tuple(math.ceil(side / part) for side in run.shape[-2:])
-        shown, held = (self.on(size, self.object_mask.device)[0] for size in (self.object_mask.shape[-2:], finest))
-        require_held("object_mask", shown, held, finest, "tokens of the finest self-attention")
 
 
 class RunningCompositeAttention(RunningEdit):

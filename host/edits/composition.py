@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...attention.masks import token_mask, vanished
+from ...attention.masks import token_mask
 from ...composition.noise import compose_noise
 from ...inversion.trajectory import SAME_LEVEL, Trajectory
 from ..engine.fingerprints import require_made_with
+from ..engine.masks import require_aspect, require_held
 from ..engine.pictures import for_vae
 from ..engine.requirements import require_added_noise, require_channels
 from ..errors import GraftError
@@ -31,8 +32,8 @@ def composed_start(
     if reference is not None:
         require_made_with(model, reference, "reference")
         _require_alike(main, reference, first)
-    size = main.latents.shape[-2:]
-    object, region = (_cells(name, mask, size, main.batch) for name, mask in (("object_mask", object_mask), ("region", region)))
+    shape = main.clean.shape
+    object, region = (_cells(name, mask, shape, main.batch) for name, mask in (("object_mask", object_mask), ("region", region)))
     if bool((object & ~region).any()):
         raise GraftError(
             f"object_mask: {int((object & ~region).sum())} of its {int(object.sum())} latent cells lie outside the region; "
@@ -68,19 +69,12 @@ def _require_alike(main: Trajectory, reference: Trajectory, first: int) -> None:
         )
 
 
-def _cells(name: str, mask: Tensor, size: tuple[int, int], pictures: int) -> Tensor:
-    """A picture's mask (B or 1, H, W) on the latent: (B or 1, *size), bool."""
+def _cells(name: str, mask: Tensor, shape: torch.Size, pictures: int) -> Tensor:
+    """A picture's mask (B or 1, H, W) on the latent of `shape` (B, C, h, w): (B or 1, h, w), bool."""
     if len(mask) not in (1, pictures):
         raise GraftError(f"{name}: it holds {len(mask)}, the main trajectory {pictures} pictures; they must agree, or {name} hold one")
+    require_aspect(name, mask, shape)
+    size = shape[-2:]
     cells = token_mask(mask, size, CELL_SHARE, "area")
-    require_held(name, mask >= CELL_SHARE, cells, size, "latent cells")
+    require_held(name, {tuple(size): cells})
     return cells
-
-
-def require_held(name: str, shown: Tensor, held: Tensor, size: tuple[int, int], cells: str) -> None:
-    """Raises `GraftError` if one of the masks `shown` (rows, ...), bool, holds none of a grid's cells: `held` (rows, ...) of its `size`."""
-    if bool(vanished(shown, held).any()):
-        height, width = size
-        raise GraftError(
-            f"{name}: what it shows covers no half of any of the {width} x {height} {cells}; make it larger, or leave it empty"
-        )

@@ -43,7 +43,7 @@ class RunningMixHSpace(RunningEdit):
     def __init__(self, edit: MixHSpace, run: Run) -> None:
         self.edit, self.run, self.content = edit, run, edit.stream.trajectory
         run.require_fits(self.content, "content")
-        run.require_batch("mask", edit.mask)
+        run.require_mask("mask", edit.mask)
         levels = run.injected_levels()
         if not levels:
             raise GraftError(

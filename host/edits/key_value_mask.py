@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ...attention.masks import Interpolation, resized
+from ..engine.masks import Grid
 from ..engine.plan import Place, RunningEdit
 from ..engine.sampling_run import Run
 from ..engine.windows import Window
-from ..errors import GraftError
 from ..families.attention import Hook
 from ..families.layer import Layers
 
@@ -34,9 +34,12 @@ class MaskKeysAndValues:
     interpolation: Interpolation = "area"
 
     def begin(self, run: Run) -> RunningEdit:
-        run.require_batch("mask", self.mask)
-        require_covers_latent("mask", self.mask, run.shape)
+        run.require_mask("mask", self.mask, self.layers, self.covered)
         return RunningMaskKeysAndValues(self, run)
+
+    def covered(self, mask: Tensor, grid: Grid) -> Tensor:
+        """(rows, *grid), bool: the tokens that are not to be seen."""
+        return resized(mask, grid, self.interpolation) > self.threshold
 
 
 class RunningMaskKeysAndValues(RunningEdit):
@@ -49,19 +52,7 @@ class RunningMaskKeysAndValues(RunningEdit):
         return place.layer in self.edit.layers
 
     def seen(self, place: Place, rows: int, device: torch.device) -> Tensor:
-        shown = resized(self.edit.mask.to(device), place.grid, self.edit.interpolation) <= self.edit.threshold
-        shown = shown.flatten(1).expand(rows, -1)
+        shown = ~self.edit.covered(self.edit.mask.to(device), place.grid).flatten(1).expand(rows, -1)
         if not shown.any(dim=1).all():
             self.run.note("mask covers all of a layer's grid; with no key left to see, that layer keeps its own self-attention")
         return shown
-
-
-def require_covers_latent(name: str, mask: Tensor, shape: torch.Size) -> None:
-    """Raises `GraftError` unless a mask (rows, H, W), from the input so named, has the aspect of the pictures whose latents have
-    `shape` (B, C, h, w), to the cell that encoding may have cut off."""
-    (height, width), (cells_down, cells_across) = mask.shape[1:], shape[-2:]
-    if abs(width * cells_down / height - cells_across) > 1 and abs(height * cells_across / width - cells_down) > 1:
-        raise GraftError(
-            f"{name}: it is {width} x {height} pixels, the latent {cells_across} x {cells_down} cells, which is another aspect; "
-            "paint the mask on the picture itself, or scale it to the picture's size"
-        )

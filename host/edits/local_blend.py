@@ -61,7 +61,7 @@ class LocalBlend:
 class RunningLocalBlend(RunningEdit):
     def __init__(self, edit: LocalBlend, run: Run) -> None:
         self.edit, self.run, self.windows = edit, run, (edit.window,)
-        run.require_batch("mask", edit.mask)
+        run.require_mask("mask", edit.mask)
         self.guidance = run.guidance if edit.background == "the source's own step" else None
         self.negative = None if self.guidance in (None, 1.0) else run.negative_of(edit.stream)
         self.streams = (edit.stream,) if self.negative is None else (edit.stream, self.negative)

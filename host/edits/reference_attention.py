@@ -10,6 +10,7 @@ from torch import Tensor
 from ...attention.cross_attention import AttentionMap
 from ...attention.masks import Interpolation, token_mask, word_mask
 from ...attention.self_attention import Attend, Plain, Region
+from ..engine.masks import Grid
 from ..engine.plan import Place, RunningEdit
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
@@ -48,6 +49,10 @@ class ReferenceAttention:
     def begin(self, run: Run) -> RunningEdit:
         return RunningReferenceAttention(self, run)
 
+    def on(self, mask: Tensor, grid: Grid) -> Tensor:
+        """(rows, *grid), bool: a mask's tokens."""
+        return token_mask(mask, grid, self.threshold, self.interpolation)
+
 
 class RunningReferenceAttention(RunningEdit):
     tap: ClassVar[Tap] = "keys_values"
@@ -56,11 +61,8 @@ class RunningReferenceAttention(RunningEdit):
 
     def __init__(self, edit: ReferenceAttention, run: Run) -> None:
         self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
-        run.require_batch("reference_mask", edit.reference_mask)
-        run.require_batch("target_mask", edit.target_mask)
-        self.nothing_seen = edit.reference_mask is not None and not (edit.reference_mask >= edit.threshold).flatten(1).any(dim=1).all()
-        if self.nothing_seen:
-            run.note("reference_mask: it is empty, so nothing of the reference is seen; paint over what shall be seen of it")
+        run.require_mask("reference_mask", edit.reference_mask, edit.layers, edit.on)
+        run.require_mask("target_mask", edit.target_mask, edit.layers, edit.on)
         self._regions: dict[tuple[tuple[int, int], int], Region] = {}
         self._version = 0
         self.maps = None
@@ -103,7 +105,7 @@ class RunningReferenceAttention(RunningEdit):
         """m_t: (rows or 1, h, w), bool."""
         edit = self.edit
         if edit.target_mask is not None:
-            return token_mask(edit.target_mask.to(query.device), place.grid, edit.threshold, edit.interpolation)
+            return edit.on(edit.target_mask.to(query.device), place.grid)
         if self.maps is None:
             return query.new_ones((1, *place.grid)).bool()
         seen = self.maps.mean
@@ -116,9 +118,4 @@ class RunningReferenceAttention(RunningEdit):
         edit = self.edit
         if edit.reference_mask is None:
             return query.new_ones(query.shape[:2]).bool()
-        seen = token_mask(edit.reference_mask.to(query.device), place.grid, edit.threshold, edit.interpolation).flatten(1)
-        if not self.nothing_seen and not seen.any(dim=1).all():
-            self.run.note(
-                "reference_mask: what it shows is too small for some layers' grids; the target keeps its own self-attention there"
-            )
-        return seen
+        return edit.on(edit.reference_mask.to(query.device), place.grid).flatten(1)

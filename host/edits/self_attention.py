@@ -19,13 +19,13 @@ from ...attention.self_attention import (
     replace_keys_and_values,
     replace_queries_and_keys,
 )
+from ..engine.masks import Grid
 from ..engine.plan import Part, Place, RunningEdit, RunningOnBothPrompts
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
 from ..families.attention import Hook
 from ..families.layer import Layer, Layers
-from .key_value_mask import require_covers_latent
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +42,7 @@ class ReplaceSelfAttention:
     mask: Tensor | None = None
 
     def begin(self, run: Run) -> RunningEdit:
-        if self.mask is not None:
-            run.require_batch("mask", self.mask)
-            require_covers_latent("mask", self.mask, run.shape)
+        run.require_mask("mask", self.mask)
         return RunningReplaceSelfAttention(self, run)
 
 
@@ -95,9 +93,14 @@ class ReplaceKeysAndValues:
         return self.source_mask is not None and self.target_mask is not None
 
     def begin(self, run: Run) -> RunningEdit:
-        run.require_batch("source_mask", self.source_mask)
-        run.require_batch("target_mask", self.target_mask)
+        run.require_mask("source_mask", self.source_mask, self.layers, on_grid)
+        run.require_mask("target_mask", self.target_mask, self.layers, on_grid)
         return (RunningMaskedKeysAndValues if self.masked else RunningReplaceKeysAndValues)(self, run)
+
+
+def on_grid(mask: Tensor, grid: Grid) -> Tensor:
+    """(rows, *grid), bool: the object's tokens, as MasaCtrl's released code finds them."""
+    return token_mask(mask, grid, 0.5, "nearest")
 
 
 class RunningKeysAndValues(RunningOnBothPrompts):
@@ -150,9 +153,7 @@ class RunningMaskedKeysAndValues(RunningKeysAndValues):
         asked = place.grid, len(query)
         if asked not in self._regions:
             masks = (self.edit.target_mask, self.edit.source_mask)
-            queries, keys = (
-                token_mask(mask.to(query.device), place.grid, 0.5, "nearest").flatten(1).expand(len(query), -1) for mask in masks
-            )
+            queries, keys = (on_grid(mask.to(query.device), place.grid).flatten(1).expand(len(query), -1) for mask in masks)
             if not keys.any(dim=1).all() or keys.all(dim=1).any():
                 self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
             left_out = (queries & ~keys.any(dim=1, keepdim=True)) | (~queries & keys.all(dim=1, keepdim=True))

@@ -9,8 +9,9 @@ from comfy.patcher_extension import WrappersMP
 
 from ..errors import GraftError
 from .plan import PLAN_KEY, RunningEdit
+from .requirements import covers_area
 from .sampling_run import Run
-from .stream import Stream, covers_area
+from .stream import Stream
 
 CACHE = re.compile("cache", re.IGNORECASE)
 """What nodes that skip the network have in their names: EasyCache, LazyCache, TeaCache, First Block Cache."""

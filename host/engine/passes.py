@@ -51,7 +51,7 @@ class WritePass:
             changes = [((edit,), _computed(edit.stream_attention, inputs, attention.attending(rows))) for edit in computing]
             if changes:
                 attention.site.require_all_tokens(query)
-                edited.append((rows, _chained(changes, rows, attention, Precedence(self.run))))
+                edited.append((rows, _chained(changes, rows, attention, Precedence(self.run, None))))
         return attention.joined(edited)
 
     def cross_attention(self, attention: Attention) -> Tensor:
@@ -99,6 +99,7 @@ class ReadPass:
             if not changing:
                 continue
             site.require_all_tokens(inputs[0])
+            Precedence(self.run, place, changing)  # says which of them come to nothing
             before = after = tuple(tensor[rows] for tensor in inputs)
             for edit in changing:
                 after = edit.attention_inputs(place, *after)
@@ -113,7 +114,7 @@ class ReadPass:
         edited = []
         for rows, place in () if attention.imposed else self._places(attention.site):
             working = [edit for edit in self.active if edit.works_at(place)]
-            precedence = Precedence(self.run, [edit for edit in working if edit.changes & INPUTS])
+            precedence = Precedence(self.run, place, [edit for edit in working if edit.changes & INPUTS])
             changes = [*self._hiding(working, place, rows, attention), *self._computing(working, place, rows, attention)]
             if changes:
                 attention.site.require_all_tokens(attention.inputs[0])
@@ -151,7 +152,7 @@ class ReadPass:
             if not place.guided:
                 continue
             plain = changed = AttentionMap((Term(query[rows], key[rows, once]),), place.heads)
-            precedence = Precedence(self.run)
+            precedence = Precedence(self.run, place)
             for edit in self.active:
                 before, changed = changed, edit.cross_attention(place, changed)
                 if changed is not before:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import GraftError
+from .requirements import require_finite
+
 
 def encode(vae, image: Tensor) -> Tensor:
-    """(B, H, W, 3 or 4) in [0, 1] -> latents in the VAE's space, (B, C, h, w), or (B, C, 1, h, w) of a VAE for films, which would
-    take a batch of pictures for one film; an alpha channel is dropped."""
-    pictures = image[..., :3]
-    if getattr(vae, "latent_dim", 2) == 3:
-        return torch.cat([vae.encode(picture[None]) for picture in pictures])
-    return vae.encode(pictures)
+    """(B, H, W, 3) in [0, 1] -> latents in the VAE's space, (B, C, h, w), or (B, C, 1, h, w) of a VAE for films, which would
+    take a batch of pictures for one film. Raises `GraftError` for pictures smaller than a cell."""
+    cell = getattr(vae, "downscale_ratio", 1)
+    if isinstance(cell, int) and min(image.shape[1:3]) < cell:
+        raise GraftError(f"image: it is {image.shape[2]} x {image.shape[1]} pixels, less than a latent cell of {cell}; enlarge it")
+    film = getattr(vae, "latent_dim", 2) == 3
+    made = torch.cat([vae.encode(picture[None]) for picture in image]) if film else vae.encode(image)
+    return require_finite("vae", made, "what it encodes")
 
 
 def decode(vae, latent: Tensor) -> Tensor:
     """Latents (B, C, h, w) or (B, C, 1, h, w) in the VAE's space -> (B, H, W, 3) in [0, 1]."""
-    image = vae.decode(latent)
+    image = require_finite("vae", vae.decode(latent), "what it decodes")
     return image.reshape(-1, *image.shape[-3:]).clamp(0, 1)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ...attention.cross_attention import AttentionMap
-from .plan import Part, RunningEdit
+from .plan import Part, Place, RunningEdit
 from .sampling_run import Run
 
 OUTPUT: frozenset[Part] = frozenset({"mask", "map"})
@@ -13,10 +14,11 @@ OUTPUT: frozenset[Part] = frozenset({"mask", "map"})
 
 
 class Precedence:
-    """Follows the edits of one attention in the order in which they act. `inputs` are those that change what goes in."""
+    """Follows the edits of one attention, at a place of the target's or (None) of a stream's, in the order in which they act. `inputs`
+    are those that change what goes in."""
 
-    def __init__(self, run: Run, inputs: Iterable[RunningEdit] = ()) -> None:
-        self.run = run
+    def __init__(self, run: Run, place: Place | None, inputs: Iterable[RunningEdit] = ()) -> None:
+        self.run, self.place = run, place
         self.left: dict[RunningEdit, frozenset[Part]] = {}
         for edit in inputs:
             self._overrule([edit], edit.ignores)
@@ -41,7 +43,13 @@ class Precedence:
             if left and left <= parts:
                 names = " and ".join(one.name for one in later)
                 self.run.note(
-                    f"{edit.name} comes to nothing where {names} works too: both change the same attention, and the latter has the last word; "
+                    f"{edit.name} comes to nothing{self._rows(edit)} where {names} works too: both change the same attention, and the latter has the last word; "
                     "leave one of them out, or give them other layers or other parts of the schedule"
                 )
             self.left[edit] = left - parts
+
+    def _rows(self, edit: RunningEdit) -> str:
+        """On which rows, where the edit works on others, too."""
+        if self.place is None or not edit.works_at(replace(self.place, guided=not self.place.guided)):
+            return ""
+        return f" on the {'positive' if self.place.guided else 'negative'} prompt's rows"

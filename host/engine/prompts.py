@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from comfy.sd1_clip import SDTokenizer, escape_important, token_weights, unescape_important
 
-from ...attention.words import Kind, Prompt, Word, around_core
+from ...attention.words import LARGEST_WEIGHT, Kind, Prompt, Word, around_core
 from ..errors import GraftError
+from .requirements import require_finite
 
 PROMPTS_KEY = "graft_prompts"
 """In the options of a CONDITIONING: a tuple of one `Prompt` per batch row."""
@@ -24,6 +25,7 @@ def encode_prompt(clip, text: str) -> list:
     prompt = read_prompt(clip, text)
     conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(text))
     for states, options in conditioning:
+        require_finite("clip", states, "what it makes of the text")
         if states.shape[1] != prompt.length:
             raise GraftError(
                 f"clip: it encodes the {prompt.length} tokens of the prompt to {states.shape[1]} states, so words cannot be told apart; "
@@ -58,6 +60,11 @@ def read_prompt(clip, text: str) -> Prompt:
     """
     if clip is None:
         raise GraftError("clip: the checkpoint has no text encoder; load one with CLIPLoader")
+    for segment, weight in token_weights(escape_important(text), 1.0):
+        if not abs(weight) <= LARGEST_WEIGHT:
+            raise GraftError(
+                f"text: the weight of {unescape_important(segment).strip()!r} is {weight:g}; it must lie from {-LARGEST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
+            )
     chunks = clip.tokenize(text, return_word_ids=True)
     tokenizers = {encoder: _tokenizer(clip, encoder) for encoder in chunks}
     sequences = [_sequence(tokenizer, chunks[encoder]) for encoder, tokenizer in tokenizers.items()]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sized
+import math
+from collections.abc import Callable, Sized
 
 from torch import Tensor
 
 from ...attention.words import Prompt
 from ...inversion.trajectory import Trajectory
 from ..errors import GraftError
-from ..families.layer import Layer
+from ..families.layer import Layer, Layers
+from ..families.table import family_of
 from .fingerprints import require_made_with
+from .masks import Grid, require_aspect, require_held
 from .prompts import prompts_of
 from .stream import Stream, Tap
 from .two_predictions import TwoPredictions
@@ -27,6 +30,9 @@ OF_THE_TARGET = frozenset({"model_conds", "uuid", "control", "control_apply_to_u
 
 ABOVE = 1.2
 """A run may start this much noisier than a trajectory, whose first step is extended so far: schedulers differ by less."""
+
+Held = Callable[[Tensor, Grid], Tensor]
+"""(mask (rows, H, W), grid) -> (rows, ...), bool: the cells of the grid that are the mask's."""
 
 logger = logging.getLogger("graft")
 
@@ -88,6 +94,25 @@ class Run:
             raise GraftError(
                 f"{name}: it holds {len(values)}, the sampled batch {self.shape[0]} pictures; they must agree, or {name} hold one"
             )
+
+    def require_mask(self, name: str, mask: Tensor | None, layers: Layers = frozenset(), held: Held | None = None) -> None:
+        """Raises `GraftError` unless a mask (B, H, W), which came through the input `name`, is one for all pictures or one for
+        each, and of their aspect. With `layers` it must be there on one of their grids, of which it has the cells that `held`
+        says; a note names those on which it has none."""
+        if mask is None:
+            return
+        self.require_batch(name, mask)
+        require_aspect(name, mask, self.shape)
+        lost = require_held(name, {grid: held(mask, grid) for grid in self.grids(layers)}) if layers else []
+        if lost:
+            sizes = ", ".join(f"{width} x {height}" for height, width in lost)
+            self.note(f"{name}: what it shows is too small for the layers of {sizes} tokens; they stay as they are")
+
+    def grids(self, layers: Layers) -> list[Grid]:
+        """The token grids of some of the network's layers, the finest first."""
+        family = family_of(self.model)
+        parts = [family.patch * 2**level for level in sorted({family.layers[layer] for layer in layers})]
+        return [(math.ceil(self.shape[-2] / part), math.ceil(self.shape[-1] / part)) for part in parts]
 
     def require_fits(self, trajectory: Trajectory, name: str) -> None:
         """Raises `GraftError` unless a trajectory, which came through the input `name`, was made with this model and is of

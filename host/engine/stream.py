@@ -10,6 +10,7 @@ from torch import Tensor
 from ...inversion.trajectory import Trajectory
 from ..errors import GraftError
 from .fingerprints import conditioning_fingerprint
+from .requirements import require_one_prompt
 
 Pairing = Literal["same level", "as inverted", "TF-ICON", "TF-ICON cross"]
 """Which latents a stream shows the model at a noise level: those of that level; those that plain DDIM inversion showed it
@@ -40,20 +41,13 @@ class Stream:
     def __post_init__(self) -> None:
         object.__setattr__(self, "prompt_name", self.prompt_name or f"{self.name}_conditioning")
         prompt = self.prompt_name
-        if len(self.conditioning) != 1:
-            raise GraftError(f"{prompt}: a stream needs one prompt, got {len(self.conditioning)} combined; connect a single encoded prompt")
+        require_one_prompt(self.conditioning, prompt, "a stream")
         states, options = self.conditioning[0]
         if len(states) not in (1, self.trajectory.batch):
             raise GraftError(
                 f"{prompt}: it holds {len(states)} prompts, the {self.name} {self.trajectory.batch} pictures; "
                 f"they must agree, or {prompt} hold one"
             )
-        if covers_area(options):
-            raise GraftError(f"{prompt}: a stream cannot be limited to an area; connect a prompt without one")
-        if options.get("start_percent", 0) > 0 or options.get("end_percent", 1) < 1:
-            raise GraftError(f"{prompt}: a stream runs at every noise level; connect a prompt without a timestep range")
-        if options.get("hooks") is not None:
-            raise GraftError(f"{prompt}: a stream does not run hooks; connect a prompt without them")
         same = id(self.trajectory), conditioning_fingerprint(self.conditioning), id(options.get("control")), self.pairing
         object.__setattr__(self, "identity", same)
 
@@ -78,9 +72,3 @@ class Stream:
             case "TF-ICON cross":
                 return self.trajectory.left_behind_at(self.label(sigma))
         return self.trajectory.at(self.label(sigma))
-
-
-def covers_area(conditioning: dict) -> bool:
-    """Whether ComfyUI will show the model only a part of the picture for this entry of a CONDITIONING: an area, or the
-    bounds of a mask."""
-    return "area" in conditioning or bool(conditioning.get("set_area_to_bounds"))

@@ -32,6 +32,11 @@ class Family(Protocol):
     """Whether all layers have the same grid, so that a method's choice of layers by their grids means all of them."""
 
     @property
+    def patch(self) -> int:
+        """The side of a token on the finest grid, in cells of the latent."""
+        ...
+
+    @property
     def layers(self) -> Mapping[Layer, int]:
         """Its attention layers in the order of execution, each with its level: how often the latent's grid has been halved there."""
         ...
@@ -48,6 +53,7 @@ class PixelFamily:
 
     hooks = frozenset({"step", "h"})
     one_grid = False
+    patch = 1
     layers: Mapping[Layer, int]
 
     def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:
@@ -60,6 +66,7 @@ class Unknown:
 
     hooks = frozenset({"step"})
     one_grid = False
+    patch = 1
     layers: Mapping[Layer, int]
 
     def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:

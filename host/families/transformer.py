@@ -75,6 +75,10 @@ class Transformer:
     hooks = frozenset({"attn1", "step"})
     one_grid = True
 
+    @property
+    def patch(self) -> int:
+        return getattr(self.network, self.kind.patch)
+
     @cached_property
     def layers(self) -> dict[Layer, int]:
         """All layers in the order of execution. There is one grid."""
@@ -83,8 +87,7 @@ class Transformer:
 
     def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:
         """See `Family.connect`."""
-        patch = getattr(self.network, self.kind.patch)
-        grid = math.ceil(size[0] / patch), math.ceil(size[1] / patch)
+        grid = math.ceil(size[0] / self.patch), math.ceil(size[1] / self.patch)
         override = Override(self, listener, "attn1" in hooks, grid, options.get("optimized_attention_override"))
         options = {**options, "optimized_attention_override": override}
         if self.kind.marks_itself:

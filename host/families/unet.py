@@ -30,6 +30,7 @@ class UNet:
     network: UNetModel
 
     one_grid = False
+    patch = 1
 
     @property
     def hooks(self) -> frozenset[Hook]:

@@ -30,6 +30,9 @@ BLOCKS = {
 }
 """Blocks that the two halves of `PixelUNet` call as diffusers does. Others hand a second picture on, or need a prompt."""
 
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json")
+"""Files that weights are read from: one, or a list of several. Never from pickles."""
+
 FACES = Path(__file__).resolve().parents[2] / "miniature" / "face_model"
 
 logger = logging.getLogger("graft")
@@ -95,7 +98,7 @@ def load_folder(folder: Path, name: str):
     config.set_inference_dtype(torch.float32, None)
     offload = comfy.model_management.unet_offload_device()
     model = comfy.model_base.BaseModel(config, model_type=_prediction(name, schedule), device=offload)
-    model.diffusion_model = PixelUNet(_network(folder)).requires_grad_(False)
+    model.diffusion_model = PixelUNet(_network(folder, name)).requires_grad_(False)
     # Its layers are not the host's, which can be moved while they compute: so no dynamic loading.
     return comfy.model_patcher.ModelPatcher(model.eval(), comfy.model_management.get_torch_device(), offload)
 
@@ -110,15 +113,32 @@ def no_prompt() -> list:
     return [[torch.zeros(1, 1, 1), {}]]
 
 
-def _network(folder: Path):
+def _network(folder: Path, name: str):
     try:
         from diffusers import UNet2DModel
     except ImportError as problem:
         raise GraftError("folder: pixel-space models need the package diffusers; run: python -m pip install diffusers") from problem
+    if not any((folder / file).is_file() for file in WEIGHTS):
+        others = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".ckpt", ".pt", ".pth"))
+        instead = f", only {', '.join(others)}, which may hold programs and is not read" if others else ""
+        raise GraftError(f"folder: {name!r} holds no {WEIGHTS[0]}{instead}; get the model's weights as safetensors")
+    reading = {"local_files_only": True, "use_safetensors": True, "low_cpu_mem_usage": False, "torch_dtype": torch.float32}
     try:
-        return UNet2DModel.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False, torch_dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError) as problem:
-        raise GraftError(f"folder: {folder.name!r} cannot be read ({problem}); put the model's whole folder there again") from problem
+        network, found = UNet2DModel.from_pretrained(folder, output_loading_info=True, **reading)
+    except Exception as problem:  # whatever a folder of somebody else's makes diffusers say
+        raise GraftError(f"folder: {name!r} cannot be read ({_first_line(problem)}); put the model's whole folder there again") from problem
+    if missing := sorted(found["missing_keys"]):
+        raise GraftError(
+            f"folder: {name!r} lacks {len(missing)} of its weights, {missing[0]} first; put the model's whole folder there again"
+        )
+    for weight, values in network.state_dict().items():
+        if not bool(values.isfinite().all()):
+            raise GraftError(f"folder: {name!r} holds a weight that is not finite, {weight}; get the model's weights again")
+    return network
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
 
 
 def _require_supported(name: str, configuration: dict) -> None:
@@ -140,7 +160,10 @@ def _require_supported(name: str, configuration: dict) -> None:
             )
     for setting, known in BLOCKS.items():
         # Old folders write UNetResDownBlock2D.
-        unknown = [block for block in configuration.get(setting, ()) if block.removeprefix("UNetRes") not in known]
+        given = configuration.get(setting, [])
+        if not isinstance(given, list) or not all(isinstance(block, str) for block in given):
+            raise GraftError(f"folder: {name!r} has no list of names as its {setting}; put the model's config.json there again")
+        unknown = [block for block in given if block.removeprefix("UNetRes") not in known]
         if unknown:
             raise GraftError(f"folder: {name!r} has {unknown[0]} among its {setting}; networks of {', '.join(known)} work here")
 
@@ -160,28 +183,34 @@ def _schedule_of(folder: Path) -> dict:
 
 def _sampling_settings(name: str, schedule: dict) -> dict:
     betas, timesteps = schedule.get("beta_schedule", "linear"), schedule.get("num_train_timesteps", TIMESTEPS)
-    if betas not in BETA_SCHEDULES or schedule.get("trained_betas") is not None or timesteps != TIMESTEPS:
+    if not isinstance(betas, str) or betas not in BETA_SCHEDULES or schedule.get("trained_betas") is not None or timesteps != TIMESTEPS:
         raise GraftError(
             f"folder: {name!r} has {timesteps} timesteps of {'trained' if schedule.get('trained_betas') else betas} betas; "
             f"schedules of {TIMESTEPS} timesteps work here: {', '.join(BETA_SCHEDULES)}"
         )
+    start, end = ends = schedule.get("beta_start", 1e-4), schedule.get("beta_end", 2e-2)
+    if not all(type(beta) in (int, float) for beta in ends) or not 0 < start <= end < 1:
+        raise GraftError(f"folder: {name!r} has betas from {start!r} to {end!r}; they must lie between 0 and 1, and rise")
     return {
         "beta_schedule": BETA_SCHEDULES[betas],
-        "linear_start": schedule.get("beta_start", 1e-4),
-        "linear_end": schedule.get("beta_end", 2e-2),
+        "linear_start": start,
+        "linear_end": end,
         "zsnr": bool(schedule.get("rescale_betas_zero_snr", False)),
     }
 
 
 def _prediction(name: str, schedule: dict) -> comfy.model_base.ModelType:
     predicts = schedule.get("prediction_type", "epsilon")
-    if predicts not in PREDICTIONS:
+    if not isinstance(predicts, str) or predicts not in PREDICTIONS:
         raise GraftError(f"folder: {name!r} predicts {predicts!r}; models that predict {' or '.join(PREDICTIONS)} work here")
     return PREDICTIONS[predicts]
 
 
 def _json(path: Path) -> dict:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as problem:
-        raise GraftError(f"folder: {path} cannot be read ({problem}); put the model's whole folder there again") from problem
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError("it holds no settings")
+        return settings
+    except (OSError, ValueError, RecursionError) as problem:
+        raise GraftError(f"folder: {path} cannot be read ({_first_line(problem)}); put the model's whole folder there again") from problem

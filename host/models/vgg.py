@@ -36,8 +36,14 @@ def vgg_features(device, dtype: torch.dtype) -> tuple[Features, Sequence[Tensor]
                 {name.removeprefix("features."): part for name, part in backbone.items() if name.startswith("features.")}
             )
             weights = [linear[f"lin{level}.model.1.weight"].flatten().to(device) for level in range(len(SLICES))]
-        except (KeyError, RuntimeError) as problem:
-            raise GraftError(f"network: the files for lpips are not {BACKBONE} and {LINEAR} as published ({problem})") from problem
+        except (KeyError, RuntimeError, AttributeError, TypeError) as problem:
+            raise GraftError(
+                f"network: the files for lpips are not {BACKBONE} and {LINEAR} as published; put these into models/lpips"
+            ) from problem
+        if not all(bool(part.isfinite().all()) for part in (*network.parameters(), *weights)):
+            raise GraftError(
+                f"network: {BACKBONE} or {LINEAR} holds numbers that are not finite; put the published files into models/lpips"
+            )
         network = network[: SLICES[-1]].to(device, dtype).requires_grad_(False).eval()
         shift, scale = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
 
@@ -60,6 +66,12 @@ def _loaded(name: str, what: str, elsewhere: Sequence[Path]) -> dict[str, Tensor
     own = Path(folder_paths.models_dir) / "lpips"
     for folder in (own, *elsewhere):
         if (folder / name).is_file():
-            with torch.inference_mode(False):
-                return torch.load(folder / name, map_location="cpu", weights_only=True)
+            try:
+                with torch.inference_mode(False):
+                    loaded = torch.load(folder / name, map_location="cpu", weights_only=True)
+                return {part: values for part, values in loaded.items() if isinstance(values, Tensor)}
+            except Exception as problem:  # torch advises to trust the file, which nobody should
+                raise GraftError(
+                    f"network: {folder / name} is damaged or no weights; put the published file ({what}) there again"
+                ) from problem
     raise GraftError(f"network: lpips needs {name} ({what}); put it into {own}, or choose vae, which needs no file")

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ...attention.masks import on_cells
 from ...optimization.flow_edit import shifted, velocity_difference
-from ..edits.key_value_mask import require_covers_latent
 from ..engine.engine import Engine
+from ..engine.masks import require_aspect
 from ..engine.noise_levels import require_picture_latent
 from ..engine.plan import RUN_KEY, plan_of
 from ..engine.requirements import mixing_of
@@ -159,10 +159,8 @@ def _check(model, latent: Tensor, settings: FlowEdit) -> None:
             f"plain_steps: {settings.plain} of {settings.edited} edited steps leave none that edits; make it smaller than edited_steps"
         )
     if settings.mask is not None:
-        require_covers_latent("mask", settings.mask, latent.shape)
+        require_aspect("mask", settings.mask, latent.shape)
         if len(settings.mask) not in (1, len(latent)):
             raise GraftError(
                 f"mask: it holds {len(settings.mask)}, the latent_image {len(latent)} pictures; they must agree, or mask hold one"
             )
-        if not bool(settings.mask.flatten(1).any(dim=1).all()):
-            raise GraftError("mask: it is empty, so nothing may change; paint over what shall, or connect none")

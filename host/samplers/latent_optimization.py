@@ -22,10 +22,11 @@ from tqdm.auto import tqdm
 from ...attention.masks import on_cells
 from ...optimization.dds import dds_gradient, score_difference
 from ...optimization.descent import ADAM, Descent, descend
-from ..edits.key_value_mask import MaskKeysAndValues, require_covers_latent
+from ..edits.key_value_mask import MaskKeysAndValues
 from ..edits.self_attention import ReplaceKeysAndValues
 from ..engine.engine import Engine
 from ..engine.fingerprints import conditioning_fingerprint, model_fingerprint
+from ..engine.masks import require_aspect
 from ..engine.noise_levels import level_at, noise_parts, require_picture_latent, require_timesteps
 from ..engine.plan import RUN_KEY, Edit, RunningEdit, RunningOnBothPrompts, plan_of
 from ..engine.run import carry_out
@@ -273,7 +274,10 @@ def optimize(
     callback = latent_preview.prepare_callback(model, settings.iterations)
     disable = not comfy.utils.PROGRESS_BAR_ENABLED
     sampler = LatentOptimizer(source, settings, [loss.prepare(model, latent, masks) for loss, masks in losses])
-    return guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=seed)
+    made = guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=seed)
+    if not bool(made.isfinite().all()):
+        raise GraftError("learning_rate: the latent ran away and is no longer finite; lower learning_rate, guidance or prompt_weight")
+    return made
 
 
 def _weights(settings: Optimization, latent: Tensor) -> Tensor | float:
@@ -296,6 +300,6 @@ def _check(model, latent: Tensor, settings: Optimization, masks: Sequence[Tensor
     if settings.polish:
         require_timesteps("polish_timestep", settings.polish_timesteps)
     for mask in masks if settings.mask is None else (settings.mask, *masks):
-        require_covers_latent("mask", mask, latent.shape)
+        require_aspect("mask", mask, latent.shape)
         if len(mask) not in (1, len(latent)):
             raise GraftError(f"mask: it holds {len(mask)}, the latent_image {len(latent)} pictures; they must agree, or mask hold one")

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ...attention.masks import resized
 from ...optimization.perceptual import LatentLoss, PictureLoss, Region
+from ..engine.requirements import require_vae_of
 from ..errors import GraftError
 from ..models.vgg import vgg_features
 
@@ -43,6 +44,7 @@ class PerceptualLoss:
         device, source = model.load_device, model.model.process_latent_in(latent.float())
         if self.network == "latent":
             return LatentLoss(source, _regions(masks, latent.shape[-2:], device), self.every)
+        require_vae_of(model, self.vae, "vae")
         vae = PrivateVae(self.vae)
         features, weights = (vae.features, None) if self.network == "vae" else vgg_features(vae.device, vae.dtype)
         decode = lambda z: vae.decode(model.model.process_latent_out(z))  # noqa: E731

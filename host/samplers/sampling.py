@@ -25,8 +25,14 @@ from ..engine.fingerprints import conditioning_fingerprint, model_fingerprint, r
 from ..engine.noise_levels import noise_parts
 from ..engine.pictures import for_vae
 from ..engine.plan import RUN_KEY, require_unedited
-from ..engine.requirements import mixing_of, require_channels, require_descending
-from ..engine.stream import covers_area
+from ..engine.requirements import (
+    covers_area,
+    mixing_of,
+    require_channels,
+    require_descending,
+    require_finite,
+    require_one_prompt,
+)
 from ..errors import GraftError
 from ..families.attention import Hook
 
@@ -61,6 +67,8 @@ class GraftSampler(comfy.samplers.KSAMPLER):
 
     @torch.no_grad()  # as the host's own samplers
     def _run(self, model, x: Tensor, sigmas: Tensor, extra_args: dict, callback=None, disable=None) -> Tensor:
+        if len(sigmas) > 1:  # a sampler without steps has nothing to do
+            require_descending(sigmas)
         engine = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
 
         with _reporting(callback, sigmas, disable) as report:
@@ -125,6 +133,7 @@ def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: So
     `sigmas` (S + 1) descend as schedulers give them. Makes S model calls, for DDIM S times `iterations`.
     """
     require_descending(sigmas)
+    require_one_prompt(conditioning, "conditioning", "an inversion")
     require_unedited(model)
     mixing = mixing_of(model)
     require_channels(model, latent, "vae", "connect the model's own VAE")
@@ -143,6 +152,7 @@ def invert(model, conditioning: list, latent: Tensor, sigmas: Tensor, solver: So
 def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
     """(B, C, h, w), in the VAE's space: the trajectory's solver run back from its noisiest latents without guidance."""
     require_unedited(model)
+    require_one_prompt(conditioning, "conditioning", "a reconstruction")
     mixing_of(model)
     require_channels(model, trajectory.clean, "trajectory", "use the model it was made with")
     if trajectory.solver not in solvers.SOLVERS:
@@ -161,7 +171,8 @@ def _sample_unguided(model, conditioning: list, noise: Tensor, latent: Tensor, s
     guider.inner_set_conds({"positive": conditioning})
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
     disable = not comfy.utils.PROGRESS_BAR_ENABLED
-    return guider.sample(noise, latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
+    made = guider.sample(noise, latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
+    return require_finite("model", made, "what it predicts")
 
 
 def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
@@ -170,8 +181,14 @@ def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
     latent = latent.copy()
     sizes = latent.pop("downscale_ratio_spacial", None), latent.pop("downscale_ratio_temporal", None)
     latent["samples"] = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent["samples"], *sizes)
+    require_channels(guider.model_patcher, latent["samples"], "latent_image", "connect one that was made for this model")
+    start = noise.generate_noise(latent)
+    if start.shape != latent["samples"].shape:
+        raise GraftError(
+            f"noise: it is {tuple(start.shape)}, the latent_image {tuple(latent['samples'].shape)}; connect noise that is made for the latent"
+        )
     samples = guider.sample(
-        noise.generate_noise(latent),
+        require_finite("noise", start, "what it generates"),
         latent["samples"],
         sampler,
         sigmas,
@@ -180,6 +197,7 @@ def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=noise.seed,
     )
+    require_finite("guider", samples, "what its model predicts")
     latent["samples"] = samples.to(comfy.model_management.intermediate_device())
     return latent
 

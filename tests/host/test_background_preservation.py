@@ -21,7 +21,7 @@ STEPS, CFG = 5, 3.0
 MAIN, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
 DDIM, MULTISTEP = GraftSampler("ddim"), GraftSampler("dpmpp_2m")
 SIZE, PIXELS = (8, 16), (64, 128)
-ZEROS, ONES = torch.zeros(1, *PIXELS), torch.ones(1, *PIXELS)
+ZEROS, ONES = torch.full((1, *PIXELS), 1e-30), torch.ones(1, *PIXELS)  # nothing to the bit; an empty mask is refused
 
 
 def box(top: int, bottom: int, left: int, right: int) -> torch.Tensor:
@@ -188,7 +188,7 @@ def test_one_picture_and_one_region_serve_a_whole_batch(sd1):
 def test_regions_of_any_size_fit_pictures_of_every_shape(sd1, size):
     """The region's left half, whatever its pixels are per cell."""
     main = picture(sd1, size=size)
-    for pixels in ((64, 96), (100, 50)):
+    for pixels in (tuple(8 * side for side in size), tuple(5 * side for side in size)):
         region = torch.zeros(pixels)
         region[:, : pixels[1] // 2] = 1
         after, sampled = states(edited(sd1, main, region[None], 1.0), main)

@@ -138,7 +138,7 @@ def test_replacing_words_needs_as_many(sd1):
 
 
 def test_what_cannot_be_read_is_refused_by_the_node(sd1):
-    with pytest.raises(WordError, match=r"^word_weights: 'much' after 'dog' is not a number"):
+    with pytest.raises(WordError, match=r"^word_weights: 'much' after 'dog' is no number"):
         edited(sd1, word_weights="dog: much")
     with pytest.raises(WordError, match=r"^word_windows: '0.8-0.2' after 'dog' is not a part of the run"):
         edited(sd1, word_windows="dog: 0.8-0.2")

@@ -120,10 +120,10 @@ IMAGE, MASK = draw(8, 1, 40, 60, 3), painted((40, 60))
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: fit(IMAGE, torch.zeros(1, 64, 64)), r"^mask: nothing is painted.*Mask Editor"),
+        (lambda: fit(IMAGE, torch.zeros(1, 64, 64)), r"^mask: it is empty, nothing is painted.*Mask Editor"),
         (lambda: fit(IMAGE, torch.ones(1, 64, 64)), r"^mask: it is 64 x 64 pixels, the picture 60 x 40"),
         (lambda: fit(IMAGE, MASK.expand(3, -1, -1)), r"^mask: it holds 3, the image 1 pictures"),
-        (lambda: keep(IMAGE, IMAGE, torch.zeros(1, 64, 64)), r"^mask: nothing is painted"),
+        (lambda: keep(IMAGE, IMAGE, torch.zeros(1, 64, 64)), r"^mask: it is empty, nothing is painted"),
         (lambda: keep(IMAGE, IMAGE, torch.ones(1, 64, 64)), r"^mask: it is 64 x 64 pixels, the picture 60 x 40;"),
         (lambda: keep(IMAGE, fit(IMAGE)[0], torch.ones(1, 9, 9), fit(IMAGE)[2]), r"the picture 60 x 40 or 128 x 128;"),
         (

@@ -30,7 +30,7 @@ INPUTS = {
     "background": OWN_STEP,
     "word_map_grid": "quarter (paper)",
 }
-ONES, ZEROS = torch.ones(1, 128, 128), torch.zeros(1, 128, 128)
+ONES, ZEROS = torch.ones(1, 128, 128), torch.full((1, 128, 128), 1e-30)  # nothing to the bit; an empty mask is refused
 DDIM = GraftSampler("ddim")
 
 

@@ -99,11 +99,14 @@ NAMES = (
 )
 
 
+PAIRS = list(itertools.permutations(NAMES, 2))
+
+
 def test_every_edit_is_paired(sampled):
     assert set(sampled.known) == set(NAMES)
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(NAMES, 2)), ids=" then ".join)
+@pytest.mark.parametrize(("first", "second"), PAIRS, ids=[" then ".join(pair) for pair in PAIRS])
 def test_both_act_or_a_note_names_both(sampled, caplog, first, second):
     alone = [sampled(name) for name in (first, second)]
     caplog.clear()
@@ -115,7 +118,8 @@ def test_both_act_or_a_note_names_both(sampled, caplog, first, second):
         assert len(notes) == 1 and all(name in notes[0] for name in classes)
         assert f"{type(sampled.known[lost[0]]).__name__} comes to nothing" in notes[0]
     else:
-        assert not notes
+        # What works on both prompts' rows may come to nothing on those of the one that the other works on.
+        assert not notes or (len(notes) == 1 and "comes to nothing on the positive prompt's rows" in notes[0])
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:

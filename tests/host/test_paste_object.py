@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from graft.composition.placement import PlacementError
 from graft.host.errors import GraftError
 from graft.miniature import drawing, world
 from graft.nodes.composition import PasteObject, PlaceReference
@@ -78,5 +77,5 @@ def test_one_object_goes_into_every_picture_and_is_shown(previews):
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(inputs, message):
-    with pytest.raises(PlacementError, match=message):
+    with pytest.raises(GraftError, match=message):
         paste(**inputs)

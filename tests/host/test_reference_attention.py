@@ -181,20 +181,18 @@ def test_words_are_looked_for_in_all_steps_so_far(sd1):
 # Nothing else changes
 
 
-def test_a_region_that_is_empty_is_bitwise_plain(model):
-    source, reference = random_trajectory(model, SOURCE), reference_of(model)
-    patched = edited(model, reference, "dog", target_mask=torch.zeros(1, 128, 128))
-    spied, calls = watched(patched)
-    assert torch.equal(ours(spied, source), ours(model, source))
-    assert any(call.stream for call in calls)
-
-
-def test_a_reference_of_which_nothing_is_seen_is_bitwise_plain_and_noted_once(sd1, caplog):
-    source = random_trajectory(sd1, SOURCE)
-    patched = edited(sd1, reference_of(sd1), reference_mask=torch.zeros(1, 128, 128))
-    assert torch.equal(ours(patched, source), ours(sd1, source))
-    noted = [entry.getMessage() for entry in caplog.records if entry.name == "graft"]
-    assert len(noted) == 1 and noted[0].startswith("Graft: reference_mask: it is empty")
+@pytest.mark.parametrize("name", ["reference_mask", "target_mask"])
+def test_a_mask_below_the_threshold_everywhere_is_refused_and_one_on_some_grids_only_is_noted(sd1, caplog, name):
+    source, reference = random_trajectory(sd1, SOURCE), reference_of(sd1)
+    faint, small = torch.full((1, 128, 128), 0.4), torch.zeros(1, 128, 128)
+    small[:, 40:48, 40:48] = 1
+    spied, calls = watched(edited(sd1, reference, **{name: faint}))
+    with pytest.raises(GraftError, match=rf"^{name}: what it shows is too small"):
+        ours(spied, source)
+    assert not calls
+    ours(edited(sd1, reference, interpolation="area", **{name: small}), source)
+    noted = [entry.getMessage() for entry in caplog.records if entry.name == "graft" and name in entry.getMessage()]
+    assert noted == [f"Graft: {name}: what it shows is too small for the layers of 8 x 8 tokens; they stay as they are"]
 
 
 def one_step(model, source: Trajectory, index: int, start=None) -> list:
@@ -239,7 +237,8 @@ def test_pictures_of_every_shape_are_edited_and_others_left(sd1, size):
     """Shapes whose grids halve to unequal or odd sides."""
     source = random_trajectory(sd1, SOURCE, size=size)
     reference = reference_of(sd1, noise(50, 1, *size))
-    changed = one_step(edited(sd1, reference, "dog", reference_mask=DISC), source, 2)[-1]
+    disc = torch.nn.functional.interpolate(DISC[None], tuple(8 * side for side in size))[0]
+    changed = one_step(edited(sd1, reference, "dog", reference_mask=disc), source, 2)[-1]
     (plain,) = one_step(sd1, source, 2)
     require_negative_untouched(changed, plain)
 

@@ -1,0 +1,42 @@
+"""What every node of Graft has of its own accord: its inputs are checked, by type, before it does anything."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ClassVar
+
+from comfy_api.latest import io
+
+from .checks import received
+
+
+class GraftNode(io.ComfyNode):
+    """A node whose `execute` is given values that its inputs' checks have passed, as `nodes/checks.py` makes them: pictures in
+    three channels, masks in batches."""
+
+    EMPTY_IN_SOME: ClassVar[frozenset[str]] = frozenset()
+    """Mask inputs of which some masks of a batch may be empty, as in a film whose object leaves; elsewhere every mask holds something."""
+
+    def __init_subclass__(cls, **options) -> None:
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("execute")
+        # The host copies node classes, whose `execute` is wrapped already.
+        if own is not None and not hasattr(own.__func__, "__wrapped__"):
+            cls.execute = classmethod(_checking(own.__func__))
+
+
+def _checking(execute: Callable) -> Callable:
+    takes = inspect.signature(execute)
+
+    @functools.wraps(execute)
+    def checking(cls, *args, **kwargs):
+        bound = takes.bind(cls, *args, **kwargs)
+        named = {name: value for name, value in bound.arguments.items() if name != "cls"}
+        rest = next((name for name, parameter in takes.parameters.items() if parameter.kind is parameter.VAR_KEYWORD), None)
+        values = {**named, **named.pop(rest, {})}
+        values.pop(rest, None)
+        return execute(cls, **received(cls.define_schema().inputs, values, cls.EMPTY_IN_SOME))
+
+    return checking

@@ -1,0 +1,391 @@
+"""Every input of every node, given every bad value of its type: an error that names the input, or a finite result where that is right.
+
+The nodes are the live ones and so are their inputs: a new node is tried without a line here, and one with an input of a type that has
+no check, or no bad values below, fails.
+"""
+
+import asyncio
+import math
+import re
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import comfy.samplers
+import folder_paths
+import pytest
+import torch
+from comfy_api.latest import io
+from graft.composition.frames import Frame
+from graft.errors import GraftError
+from graft.host.engine.plan import PLAN_KEY
+from graft.host.engine.trajectory_files import save
+from graft.host.models import miniature, pixel_diffusion
+from graft.host.samplers.perceptual import PerceptualLoss
+from graft.host.samplers.sampling import GraftSampler
+from graft.inversion.trajectory import Trajectory
+from graft.nodes import GraftExtension
+from graft.nodes.checks import CHECKS
+from tiny_models import GivenNoise, make_flow_model, make_guider, noise, random_trajectory, sample_from, schedule, worded
+from torch import Tensor
+
+NODES = {node.define_schema().node_id: node for node in asyncio.run(GraftExtension().get_node_list())}
+PROMPT, NEGATIVE = worded(1, "a cat on a mat"), worded(2, "a dog on a mat")
+STEPS = 2
+NAN, INF = math.nan, math.inf
+
+
+class BlockVAE:
+    """8 x 8 blocks to their mean, as three channels and a fourth that is empty."""
+
+    latent_channels, downscale_ratio = 4, 8
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        means = torch.nn.functional.avg_pool2d(pixels.movedim(-1, 1), 8)
+        return torch.cat([means, means.new_zeros(len(means), 1, *means.shape[2:])], dim=1)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(latent[:, :3], scale_factor=8).movedim(1, -1)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    for kind in ("output", "input", "temp"):
+        (tmp_path / kind).mkdir()
+        monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
+    (tmp_path / "diffusers").mkdir()
+    shutil.copytree(pixel_diffusion.FACES, tmp_path / "diffusers" / "faces")
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusers", ([str(tmp_path / "diffusers")], set()))
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return miniature.load_clip()
+
+
+def picture(size: int = 128) -> Tensor:
+    return torch.rand(1, size, size, 3, generator=torch.Generator().manual_seed(3))
+
+
+def box() -> Tensor:
+    mask = torch.zeros(1, 128, 128)
+    mask[:, 32:96, 32:96] = 1
+    return mask
+
+
+def good(input: io.Input, model, clip) -> object:
+    """What a graph would bring through an input."""
+    by_name = {
+        "object_mask": lambda: box() * torch.nn.functional.pad(torch.ones(1, 32, 32), [48] * 4),
+        "source_words": lambda: "cat",
+        "target_words": lambda: "dog",
+        "words": lambda: "dog",
+        "source_conditioning": lambda: PROMPT,
+        "conditioning": lambda: PROMPT,
+        "file": lambda: save(random_trajectory(model, PROMPT, steps=STEPS), "cat"),
+        "folder": lambda: "faces",
+        "iterations": lambda: 2,
+        "draws": lambda: 2,
+        "lowest_timestep": lambda: 100,
+        "text": lambda: "a dog",
+        "filename_prefix": lambda: "cat",
+    }
+    by_type = {
+        "MODEL": lambda: model,
+        "CLIP": lambda: clip,
+        "VAE": BlockVAE,
+        "IMAGE": picture,
+        "MASK": box,
+        "CONDITIONING": lambda: NEGATIVE if input.id in ("positive", "negative") else PROMPT,
+        "GRAFT_TRAJECTORY": lambda: random_trajectory(model, PROMPT, steps=STEPS),
+        "GRAFT_PERCEPTUAL_LOSS": lambda: PerceptualLoss("latent", None),
+        "GRAFT_FRAME": lambda: Frame.of((128, 128), 128, 64),
+        "LATENT": lambda: {"samples": noise(5)},
+        "SIGMAS": lambda: schedule(model, STEPS),
+        "NOISE": lambda: GivenNoise(noise(5)),
+        "GUIDER": lambda: make_guider(model, NEGATIVE, PROMPT),
+        "SAMPLER": lambda: comfy.samplers.sampler_object("euler"),
+    }
+    if input.id in by_name:
+        return by_name[input.id]()
+    return by_type[input.get_io_type()]() if input.get_io_type() in by_type else input.default
+
+
+def good_inputs(inputs, model, clip, options: dict) -> dict:
+    """For all inputs; `options` are the chosen ones of choices that bring inputs of their own."""
+    given = {}
+    for input in inputs:
+        if isinstance(input, io.DynamicCombo.Input):
+            option = next(option for option in input.options if option.key == options.get(input.id, input.options[0].key))
+            given[input.id] = {input.id: option.key, **good_inputs(option.inputs, model, clip, options)}
+        else:
+            given[input.id] = good(input, model, clip)
+    return given
+
+
+def with_values(tensor: Tensor, value: float) -> Tensor:
+    changed = tensor.clone().float()
+    changed.view(-1)[len(changed.view(-1)) // 2] = value
+    return changed
+
+
+def states(change) -> object:
+    """A prompt with other states."""
+
+    def changed(conditioning):
+        ((given, options),) = conditioning
+        return [[change(given), options]]
+
+    return changed
+
+
+NOTHING = {"nothing": lambda given: None, "a text": lambda given: "text", "a list": lambda given: [given]}
+BAD = {
+    "IMAGE": {
+        **NOTHING,
+        "no pictures": lambda given: given[:0],
+        "no height": lambda given: given[:, :0],
+        "one channel": lambda given: given[..., :1],
+        "two channels": lambda given: given[..., :2],
+        "five channels": lambda given: given[..., [0, 1, 2, 0, 1]],
+        "three dimensions": lambda given: given[0],
+        "NaN": lambda given: with_values(given, NAN),
+        "infinity": lambda given: with_values(given, -INF),
+        "counted to 255": lambda given: given * 255,
+        "bytes": lambda given: (given * 255).byte(),
+    },
+    "MASK": {
+        **NOTHING,
+        "empty": lambda given: torch.zeros_like(given),
+        "LoadImage's empty one": lambda given: torch.zeros(1, 64, 64),
+        "empty in one of two": lambda given: torch.cat([given, torch.zeros_like(given)]),
+        "no masks": lambda given: given[:0],
+        "no width": lambda given: given[..., :0],
+        "one dimension": lambda given: given[0, 0],
+        "a picture": lambda given: given[:, None].expand(-1, 3, -1, -1),
+        "another aspect": lambda given: torch.ones(1, 128, 64),
+        "three for one picture": lambda given: given.expand(3, -1, -1),
+        "NaN": lambda given: with_values(given, NAN),
+        "infinity": lambda given: with_values(given, INF),
+        "counted to 255": lambda given: given * 255,
+        "negative": lambda given: given - 2,
+    },
+    "LATENT": {
+        **NOTHING,
+        "no samples": lambda given: {},
+        "no pictures": lambda given: {"samples": given["samples"][:0]},
+        "other channels": lambda given: {"samples": given["samples"][:, :3] + 1},
+        "three dimensions": lambda given: {"samples": given["samples"][0]},
+        "whole numbers": lambda given: {"samples": given["samples"].long()},
+        "NaN": lambda given: {"samples": with_values(given["samples"], NAN)},
+        "infinity": lambda given: {"samples": with_values(given["samples"], INF)},
+    },
+    "SIGMAS": {
+        **NOTHING,
+        "rising": lambda given: given.flip(0),
+        "standing still": lambda given: torch.tensor([3.0, 3.0, 0.0]),
+        "negative": lambda given: torch.tensor([3.0, 1.0, -1.0]),
+        "NaN": lambda given: with_values(given, NAN),
+        "infinity": lambda given: torch.tensor([INF, 1.0, 0.0]),
+        "one level": lambda given: given[:1],
+        "no level": lambda given: given[:0],
+        "whole numbers": lambda given: torch.tensor([3, 1, 0]),
+        "two dimensions": lambda given: given[None],
+    },
+    "CONDITIONING": {
+        "nothing": lambda given: None,
+        "no prompt": lambda given: [],
+        "a text": lambda given: "a cat",
+        "states alone": lambda given: [given[0][0]],
+        "no tokens": states(lambda given: given[:, :0]),
+        "no rows": states(lambda given: given[:0]),
+        "states of another model": states(lambda given: torch.cat([given, given], dim=-1)),
+        "two dimensions": states(lambda given: given[0]),
+        "NaN": states(lambda given: with_values(given, NAN)),
+        "infinity": states(lambda given: with_values(given, INF)),
+    },
+    "GRAFT_TRAJECTORY": {
+        **NOTHING,
+        "other channels": lambda given: replace(given, latents=given.latents[:, :, :3]),
+    },
+    "MODEL": NOTHING,
+    "CLIP": NOTHING,
+    "VAE": {
+        **NOTHING,
+        "a VAE of pixels": lambda given: pixel_diffusion.load_vae(),
+        "a VAE that makes NaN": lambda given: SimpleNamespace(
+            latent_channels=4,
+            encode=lambda image: torch.full((len(image), 4, 16, 16), NAN),
+            decode=lambda latent: torch.full((len(latent), 128, 128, 3), NAN),
+        ),
+    },
+    "NOISE": {
+        **NOTHING,
+        "NaN": lambda given: GivenNoise(given.values * NAN),
+        "another size": lambda given: GivenNoise(given.values[..., :8]),
+    },
+    "GUIDER": {
+        **NOTHING,
+        "a prompt of another model": lambda given: make_guider(given.model_patcher, states(lambda s: s[..., :8])(PROMPT)),
+    },
+    "SAMPLER": NOTHING,
+    "GRAFT_PERCEPTUAL_LOSS": NOTHING,
+    "GRAFT_FRAME": NOTHING,
+    "INT": {
+        "nothing": lambda given: None,
+        "a text": lambda given: "x",
+        "a part": lambda given: 1.5,
+        "NaN": lambda given: NAN,
+        "far too small": lambda given: -(10**12),
+        "far too large": lambda given: 10**30,
+    },
+    "FLOAT": {
+        "nothing": lambda given: None,
+        "a text": lambda given: "x",
+        "NaN": lambda given: NAN,
+        "infinity": lambda given: INF,
+        "far too small": lambda given: -1e39,
+        "far too large": lambda given: 1e39,
+    },
+    "STRING": {"nothing": lambda given: None, "a number": lambda given: 7},
+    "BOOLEAN": {"nothing": lambda given: None, "a text": lambda given: "maybe"},
+    "COMBO": {"nothing": lambda given: None, "no option": lambda given: "no such option", "a number": lambda given: 7},
+    "COMFY_DYNAMICCOMBO_V3": {"nothing": lambda given: None, "no option": lambda given: {**given, next(iter(given)): "no such option"}},
+}
+"""By type and name: how a good value becomes one that has to be refused."""
+
+ODD = {
+    "IMAGE": {
+        "with alpha": lambda given: torch.cat([given, torch.rand_like(given[..., :1])], dim=-1),
+        "half precision": lambda given: given.half(),
+        "double precision": lambda given: given.double(),
+        "a little beyond white": lambda given: given * 1.2 - 0.1,
+    },
+    "MASK": {
+        "without a batch": lambda given: given[0],
+        "with a channel": lambda given: given[:, None],
+        "bool": lambda given: given.bool(),
+        "whole numbers": lambda given: given.long(),
+        "half precision": lambda given: given.half(),
+        "soft": lambda given: given * 0.9,
+        "a little beyond 1": lambda given: given * 1.1 - 0.05,
+    },
+    "SIGMAS": {"double precision": lambda given: given.double()},
+}
+"""Likewise: values that are unusual and right."""
+
+
+BESIDE_A_MODEL = {"other channels", "a VAE of pixels", "a VAE that makes NaN"}
+"""Cases that a node without a model and a picture cannot know."""
+
+
+def model_for(node_id: str, sd1):
+    return make_flow_model() if node_id == "GraftFlowEdit" else sd1
+
+
+def beside_a_model(schema: io.Schema) -> bool:
+    return any(input.get_io_type() in ("MODEL", "GUIDER") for input in schema.inputs)
+
+
+def places() -> list[tuple[str, str, dict, io.Input]]:
+    """Every node with every input, and the options that bring it."""
+
+    def walk(inputs, options):
+        for input in inputs:
+            yield input, options
+            if isinstance(input, io.DynamicCombo.Input):
+                for option in input.options:
+                    yield from walk(option.inputs, {**options, input.id: option.key})
+
+    found = {}
+    for node_id, node in NODES.items():
+        for input, options in walk(node.define_schema().inputs, {}):
+            found.setdefault((node_id, input.id), (node_id, input.id, options, input))
+    return list(found.values())
+
+
+PLACES = places()
+
+
+def changed_at(given: dict, name: str, change) -> dict:
+    """The inputs with one changed, wherever a choice has put it."""
+    if name in given:
+        return {**given, name: change(given[name])}
+    return {key: changed_at(value, name, change) if isinstance(value, dict) and key in value else value for key, value in given.items()}
+
+
+def finite(value) -> bool:
+    if isinstance(value, Tensor):
+        return bool(value.float().isfinite().all())
+    if isinstance(value, dict):
+        return finite(value.get("samples", 0.0))
+    if isinstance(value, Trajectory):
+        return finite(value.latents) and finite(value.sigmas)
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def carried_out(node, given: dict, model) -> list:
+    """What the node gives, and what a run with the model it gives makes."""
+    outputs = [value for value in node.EXECUTE_NORMALIZED(**given).result or () if value is not None]
+    for value in outputs:
+        if plan := getattr(value, "model_options", {}).get("transformer_options", {}).get(PLAN_KEY):
+            source = random_trajectory(model, PROMPT, steps=STEPS)
+            sampler = GraftSampler("ddim")
+            if "h" in plan.hooks:
+                sampler = NODES["GraftAsymmetricSampler"].EXECUTE_NORMALIZED(
+                    preset={"preset": "released"}, timesteps="the model's", injections="grid", boosts="every step"
+                )[0]
+            outputs.append(sample_from(value, source.latents[0], source.sigmas, NEGATIVE, PROMPT, sampler=sampler))
+    return outputs
+
+
+def test_every_input_of_every_node_has_a_check_and_bad_values():
+    kinds = {input.get_io_type() for _, _, _, input in PLACES}
+    assert kinds <= CHECKS.keys() and kinds <= BAD.keys()
+    assert len(PLACES) > 150
+
+
+@pytest.mark.parametrize("node_id", NODES)
+def test_good_inputs_give_finite_results(sd1, clip, node_id):
+    """What the cases below change one thing about."""
+    options = {option for _, _, options, _ in (place for place in PLACES if place[0] == node_id) for option in [tuple(options.items())]}
+    model = model_for(node_id, sd1)
+    for chosen in options or {()}:
+        given = good_inputs(NODES[node_id].define_schema().inputs, model, clip, dict(chosen))
+        assert all(map(finite, carried_out(NODES[node_id], given, model)))
+
+
+@pytest.mark.parametrize(("node_id", "name", "options", "input"), PLACES, ids=[f"{node_id}.{name}" for node_id, name, _, _ in PLACES])
+def test_a_bad_value_is_refused_by_the_inputs_name(sd1, clip, gave, node_id, name, options, input):
+    node, kind = NODES[node_id], input.get_io_type()
+    schema, model = node.define_schema(), model_for(node_id, sd1)
+    wrong = []
+    for case, change in BAD[kind].items():
+        if (case == "nothing" and input.optional) or (case in BESIDE_A_MODEL and not beside_a_model(schema)):
+            continue
+        given = good_inputs(schema.inputs, model, clip, options)
+        try:
+            outputs = carried_out(node, changed_at(given, name, change), model)
+        except GraftError as refused:
+            if not re.match(rf"[^:;]*\b{name}\b", str(refused)):
+                wrong.append(f"{case}: does not name {name}: {refused}")
+        except Exception as failed:
+            wrong.append(f"{case}: {type(failed).__name__}: {failed}")
+        else:
+            wrong.append(f"{case}: accepted, {'finite' if all(map(finite, outputs)) else 'NOT FINITE'}")
+        gave("Bad inputs", schema.display_name, kind, f"{name} {case}", "refused by name")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("node_id", "name", "options", "input"),
+    [place for place in PLACES if place[3].get_io_type() in ODD],
+    ids=[f"{node_id}.{name}" for node_id, name, _, input in PLACES if input.get_io_type() in ODD],
+)
+def test_an_odd_value_that_is_right_gives_a_finite_result(sd1, clip, gave, node_id, name, options, input):
+    node, kind = NODES[node_id], input.get_io_type()
+    schema, model = node.define_schema(), model_for(node_id, sd1)
+    for case, change in ODD[kind].items():
+        given = changed_at(good_inputs(schema.inputs, model, clip, options), name, change)
+        assert all(map(finite, carried_out(node, given, model))), case
+        gave("Bad inputs", schema.display_name, kind, f"{name} {case}", "works")

@@ -1,0 +1,52 @@
+"""A pytest plugin: tests say what each case gave, and `python tools reliability` makes docs/reliability.md of it.
+
+A test asks for the fixture `gave` and calls `gave(table, row, column, case, outcome)`. Where a row and a column have several
+cases, the table counts their outcomes. Nothing is kept without `--record-cases`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+
+Gave = Callable[[str, str, str, str, str], None]
+"""(table, row, column, case, outcome), such as ("Pairings", "Mix h-Space", "FreeU", "before", "works")."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case that was tried, and its outcome."""
+
+    table: str
+    row: str
+    column: str
+    case: str
+    outcome: str
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record-cases", metavar="FOLDER", type=Path, help="write down there what each case gave")
+
+
+@pytest.fixture(scope="session")
+def gave(pytestconfig: pytest.Config) -> Iterator[Gave]:
+    """Writes down what a case gave."""
+    folder: Path | None = pytestconfig.getoption("--record-cases")
+    cases: list[Case] = []
+    yield lambda *said: cases.append(Case(*said))
+    if folder is not None and cases:
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(asdict(case)) for case in cases]
+        (folder / f"{os.getpid()}.jsonl").write_text("\n".join(lines), encoding="utf-8")  # a file for every worker
+
+
+def recorded(folder: Path) -> list[Case]:
+    """All cases in a folder, sorted, each once."""
+    lines = (line for path in folder.glob("*.jsonl") for line in path.read_text(encoding="utf-8").splitlines())
+    cases = {Case(**json.loads(line)) for line in lines}
+    return sorted(cases, key=lambda case: (case.table, case.row, case.column, case.case))
