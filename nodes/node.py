@@ -1,4 +1,4 @@
-"""What every node of Graft has of its own accord: its inputs are checked, by type, before it does anything."""
+"""What every node of Graft has of its own accord: its inputs are checked, by type, before it does anything, and it refuses under its own title."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from comfy_api.latest import io
 
+from ..host import naming
 from .checks import received
 
 
@@ -37,6 +38,7 @@ def _checking(execute: Callable) -> Callable:
         rest = next((name for name, parameter in takes.parameters.items() if parameter.kind is parameter.VAR_KEYWORD), None)
         values = {**named, **named.pop(rest, {})}
         values.pop(rest, None)
-        return execute(cls, **received(cls.define_schema().inputs, values, cls.EMPTY_IN_SOME))
+        with naming.named(naming.executing_node()):
+            return execute(cls, **received(cls.define_schema().inputs, values, cls.EMPTY_IN_SOME))
 
     return checking

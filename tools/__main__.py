@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "build_help": "texts",
     "build_workflows": "building",
+    "cases": "evaluation",
     "editor_pictures": "pictures",
     "example_pictures": "pictures",
     "full_size": "benchmark",
@@ -18,6 +19,7 @@ COMMANDS = {
     "processors": "checking",
     "random_checkpoint": "benchmark",
     "reliability": "checking",
+    "scale": "batch",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",

@@ -22,7 +22,7 @@ def main() -> int:
 
     base = cache_folder() / "serve"  # stays, so that workflows, settings and pictures are there the next time
     database = (base / "user" / "comfyui.db").as_posix()
-    flags = [f"--database-url=sqlite:///{database}", "--disable-api-nodes", "--disable-auto-launch"]
+    flags = [f"--database-url=sqlite:///{database}", "--disable-api-nodes", "--disable-auto-launch", "--preview-method=auto"]
     models = options.models if options.models and options.models.is_dir() else base / "models"
     flags.append(f"--models-directory={models}")
     print("Starting ComfyUI ...", flush=True)

@@ -6,7 +6,7 @@ Each denoise call is two passes, both batched by ComfyUI itself: first the strea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate, pairwise
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import GraftError
 from ..families.table import family_of
+from ..naming import named
 from .fingerprints import conditioning_fingerprint
 from .neighbours import check_host, check_neighbours, whole_picture
 from .passes import ReadPass, WritePass
@@ -39,7 +40,7 @@ class Engine:
         self.checked = False
         self._require_hooks()
         check_host(self.run)
-        self.edits = tuple(edit.begin(self.run) for edit in plan.edits)
+        self.edits = tuple(self._begun())
         for edit, running in zip(plan.edits, self.edits, strict=True):
             running.name = type(edit).__name__
         self.streams = tuple(dict.fromkeys(stream for edit in self.edits for stream in edit.streams))
@@ -47,19 +48,27 @@ class Engine:
         levels = sigmas[:-1].tolist()
         check_neighbours(self.run, self.edits, self.streams, levels, "h" in self.hooks)
         for stream in self.streams:
-            self._check_stream(stream, levels)
+            with named(next(node for running, (_, node) in zip(self.edits, plan.placed(), strict=True) if stream in running.streams)):
+                self._check_stream(stream, levels)
         for running in self.edits:
             if levels and running.windows and all(window.misses(levels) for window in running.windows):
                 self._note_missed(running.name, running.windows, levels)
 
+    def _begun(self) -> Iterator[RunningEdit]:
+        """Every edit's part in this run; an error of one names the node that put it on the model."""
+        for edit, node in self.plan.placed():
+            with named(node):
+                yield edit.begin(self.run)
+
     def _require_hooks(self) -> None:
         """Raises `GraftError` for edits of what this kind of network has not."""
-        for edit in self.plan.edits:
+        for edit, node in self.plan.placed():
             if missing := edit.hooks - self.family.hooks:
-                raise GraftError(
-                    f"model: {type(edit).__name__} needs {' and '.join(sorted(missing))} of a network, which {type(self.run.model.model).__name__} "
-                    "does not have; connect the model that the edit was made for"
-                )
+                with named(node):
+                    raise GraftError(
+                        f"model: {type(edit).__name__} needs {' and '.join(sorted(missing))} of a network, which {type(self.run.model.model).__name__} "
+                        "does not have; connect the model that the edit was made for"
+                    )
 
     def _note_missed(self, edit: str, windows: tuple[Window, ...], levels: list[float]) -> None:
         highest, lowest = max(window.highest for window in windows), min(window.lowest for window in windows)

@@ -6,7 +6,8 @@ every edit begin a `RunningEdit`: that one may keep state, and is gone when the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import ClassVar, Literal, Protocol
 
 import torch
@@ -18,6 +19,7 @@ from ...inversion.solvers import Step
 from ..errors import GraftError
 from ..families.attention import Hook, Site
 from ..families.layer import Layer
+from ..naming import executing_node
 from .sampling_run import Run
 from .stream import Stream, Tap
 from .windows import Window
@@ -160,13 +162,18 @@ class Plan:
     """Everything Graft will do in a run on this model, in the order in which the nodes were chained."""
 
     edits: tuple[Edit, ...] = ()
+    nodes: tuple[str | None, ...] = field(default=(), compare=False)
 
     @property
     def hooks(self) -> frozenset[Hook]:
         return frozenset().union(*(edit.hooks for edit in self.edits))
 
     def with_edit(self, edit: Edit) -> Plan:
-        return replace(self, edits=(*self.edits, edit))
+        return replace(self, edits=(*self.edits, edit), nodes=(*(node for _, node in self.placed()), executing_node()))
+
+    def placed(self) -> list[tuple[Edit, str | None]]:
+        """Each edit with the id of the node that put it there, None where no prompt was running."""
+        return list(zip_longest(self.edits, self.nodes))
 
 
 def plan_of(model) -> Plan:

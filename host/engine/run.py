@@ -11,6 +11,7 @@ import comfy.sampler_helpers
 from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
 
 from ..errors import GraftError
+from ..naming import executing_node, named
 from .engine import Engine
 from .plan import PLAN_KEY, RUN_KEY, Plan
 from .streams import encoded
@@ -34,11 +35,12 @@ def carry_out(model, plan: Plan):
 def _outer_sample(executor, noise, latent_image, sampler, sigmas, *args, **kwargs):
     guider = executor.class_obj
     plan: Plan = guider.model_options["transformer_options"][PLAN_KEY]
-    for hook, complaint in TURNS.items():
-        if hook in plan.hooks - getattr(sampler, "serves", frozenset()):
-            names = ", ".join(sorted({type(edit).__name__ for edit in plan.edits if hook in edit.hooks}))
-            raise GraftError(f"sampler: {names} {complaint}")
-    engine = Engine(plan, guider, sampler, sigmas, latent_image.shape)
+    with named(executing_node()):
+        for hook, complaint in TURNS.items():
+            if hook in plan.hooks - getattr(sampler, "serves", frozenset()):
+                names = ", ".join(sorted({type(edit).__name__ for edit in plan.edits if hook in edit.hooks}))
+                raise GraftError(f"sampler: {names} {complaint}")
+        engine = Engine(plan, guider, sampler, sigmas, latent_image.shape)
     before = guider.model_options
     guider.model_options = comfy.model_patcher.create_model_options_clone(before)
     guider.model_options["transformer_options"][RUN_KEY] = engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -31,8 +32,16 @@ class TestRecord:
         record.append(result("x", status="failed"))
         record.append(result("y"))
         record.append(result("x", row="c" * 32))
-        assert record.states() == {"x": (state_of(A, "c" * 32), True), "y": (state_of(A, B), True)}
+        assert record.states() == {"x": state_of("done", A, "c" * 32), "y": state_of("done", A, B)}
         assert [entry["id"] for entry in read(tmp_path / NAME)] == ["x", "y", "x"]
+
+    def test_lines_of_other_writers_and_odd_ids_are_read_alike(self, tmp_path):
+        record = Record(tmp_path)
+        odd = 'say "yes\\no", ü'
+        record.append(result(odd, status="failed"))
+        with record.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"row": B, "workflow": A, "id": "z", "status": "done"}) + "\n")
+        assert record.states() == {odd: state_of("failed", A, B), "z": state_of("done", A, B)}
 
     @pytest.mark.parametrize("kept", [0, 1, 40, 200_000])
     def test_a_torn_last_line_is_cut_and_the_others_stay(self, tmp_path, kept):

@@ -207,9 +207,27 @@ def test_an_input_of_a_subgraph_is_named_as_it_is_seen_outside(object_info):
     saved = json.loads((WORKFLOWS / "2 Edit Picture by Prompt (change, restyle).json").read_text(encoding="utf-8"))
     flow = compiled(saved, object_info, {"p": "Edit Picture by Prompt.what_it_should_show"})
     (node, name), *_ = flow.find("p").places
-    assert ":" in node and flow.prompt[node]["inputs"][name] == "a red car"
+    (shown,) = (outside for outside in saved["nodes"] if outside.get("title") == "Edit Picture by Prompt")
+    text = next(value for value in shown["widgets_values"] if isinstance(value, str))
+    assert ":" in node and flow.prompt[node]["inputs"][name] == text
     with pytest.raises(ValueError, match="has no input"):
         flow.find("Edit Picture by Prompt.what_it_shows")
+
+
+def test_a_choice_of_a_row_brings_its_own_inputs(tmp_path, object_info):
+    from batch.filling import Filled, Filling, prompt_with
+    from batch.row import Row
+    from batch.workflow import compiled
+
+    saved = json.loads((WORKFLOWS / "more" / "Free-Prompt-Editing (miniature).json").read_text(encoding="utf-8"))
+    filling = Filling(compiled(saved, object_info, {}), tmp_path, carries=False)
+    own = {"Replace Self-Attention.layers": "custom"}
+    told = {**own, "Replace Self-Attention.layers.custom_layers": "3, 10-15"}
+    for values, layers in ((own, "2-12"), (told, "3, 10-15")):
+        filled = filling.fill(Row(1, "a", values))
+        assert isinstance(filled, Filled), filled
+        (node,) = (node for node in prompt_with(filling.workflow, filled)[0].values() if node["class_type"] == "GraftReplaceSelfAttention")
+        assert (node["inputs"]["layers"], node["inputs"]["layers.custom_layers"]) == ("custom", layers)
 
 
 def test_equal_titles_are_named_by_number(object_info):
@@ -250,3 +268,21 @@ def test_a_shown_text_is_kept(tmp_path, object_info, backend):
     rows = manifest(tmp_path / "m.jsonl", {"id": "a", "Empty Image.color": 1})
     assert run(Choices(tmp_path / "w.json", rows, tmp_path / "out"), backend, quiet) == 0
     assert "0." in latest(tmp_path / "out" / NAME)["a"]["texts"]["Says"]
+
+
+@pytest.mark.parametrize(
+    ("change", "workflow"),
+    [("recolour", "more/Free-Prompt-Editing (miniature).json"), ("remove", "more/FreeCompose removal (miniature).json")],
+)
+def test_cases_of_the_evaluation_fit_the_workflows_of_the_miniature(tmp_path, object_info, change, workflow):
+    from batch.filling import Filling
+    from batch.manifest import open_manifest
+    from batch.plan import plan
+    from batch.workflow import compiled
+    from evaluation.cases import rows
+
+    path = manifest(tmp_path / "cases.jsonl", *rows(change, 50))
+    flow = compiled(json.loads((WORKFLOWS / workflow).read_text(encoding="utf-8")), object_info, {})
+    planned, problems = plan(cases := open_manifest(path), Filling.of(flow, cases), {}, retry_failed=False)
+    assert not problems and len(planned.places) == 50
+    assert list(rows(change, 3)) == list(rows(change, 50))[:3]

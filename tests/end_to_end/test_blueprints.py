@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from building import build_workflows
 from graph import Graph, Place, to_prompt, to_workflow
+from hosting.host_client import PromptFailed
 from PIL import Image
 from scipy.ndimage import maximum_filter
 from workflow_descriptions import blueprints, easy, load_miniature
@@ -159,3 +160,34 @@ def test_a_blueprint_gives_back_the_pictures_size_and_what_is_not_painted_to_the
 @TASKS
 def test_so_it_does_with_a_large_photograph(task, server, object_info):
     check_sizes(task, server, object_info, [(4000, 3000)])
+
+
+def refused(server, object_info, graph: Graph) -> str:
+    """What the host says of a prompt that fails, with the graph as the editor sends it along."""
+    workflow = to_workflow(graph, object_info)
+    with pytest.raises(PromptFailed) as failure:
+        server.client.run(to_prompt(workflow, object_info), workflow=workflow)
+    return str(failure.value)
+
+
+def test_an_unpainted_picture_is_refused_before_the_model_is_loaded(server, object_info):
+    graph = Graph("Unpainted")
+    model = load_miniature(graph)
+    plain = io.BytesIO()
+    Image.new("RGB", (90, 60), "gray").save(plain, "PNG")
+    picture = easy.load(graph, "picture", server.client.upload_image(plain.getvalue(), "unpainted.png").filename)
+    result = easy.place(graph, blueprints.remove_object(), model, picture=picture["IMAGE"], mask=picture["MASK"], size=64, iterations=2)
+    graph.add("PreviewImage", images=result["picture"])
+    said = refused(server, object_info, graph)
+    assert "Remove Object, mask (Fit Picture, mask): it is empty, nothing is painted" in said
+
+
+def test_a_word_that_is_not_there_is_said_by_the_blueprint_and_its_input(server, object_info):
+    graph = Graph("No such word")
+    model = load_miniature(graph)
+    picture = easy.load(graph, "picture", server.client.upload_image(photograph((64, 64), 0), "words.png").filename)
+    words = {"what_it_shows": "a photo of a ball", "what_it_should_show": "a photo of a cube", "old_words": "cat", "new_words": "cube"}
+    result = easy.place(graph, blueprints.swap_word(), model, picture=picture["IMAGE"], size=64, steps=4, **words)
+    graph.add("PreviewImage", images=result["picture"])
+    said = refused(server, object_info, graph)
+    assert "Swap a Word, old_words (Local Blend, source_words): " in said

@@ -383,9 +383,9 @@ class TestDemo:
         assert titles <= {task_of(workflow) for workflow in shipped}
 
     def test_a_workflow_that_needs_a_checkpoint_or_a_picture_is_skipped(self, server, tmp_path):
-        for kind in ("CheckpointLoaderSimple", "LoadImage"):
+        for kind, inputs in (("CheckpointLoaderSimple", {}), ("LoadImage", {"image": "mine.png"})):
             workflow = Graph(kind)
-            workflow.add(kind)
+            workflow.add(kind, **inputs)
             report = run_all([server], [to_file(workflow, server)], tmp_path)
             assert report.workflows[0].status == "skipped"
             assert kind in report.workflows[0].reason

@@ -127,7 +127,7 @@ from pathlib import Path
 from hosting.host_server import ServerOptions, running_server
 from hosting.quickstart_error import reporting
 def hold():
-    with running_server(ServerOptions(Path({comfyui!r}), device="cpu", packs=(), port={port})) as server:
+    with running_server(ServerOptions(Path({comfyui!r}), device="cpu", packs=(), port={port}, seconds_to_start=900)) as server:
         print(server.base_directory, flush=True)
         server.process.wait()
 sys.exit(reporting(hold))
@@ -184,6 +184,20 @@ def test_children_of_the_command_are_gone_with_it(tmp_path):
     pid = int(pid_file.read_text())
     leash.let_go(process)
     assert wait_until(lambda: not _runs(pid), seconds=5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process end with its parent")
+def test_a_command_ends_with_a_leash_that_is_killed(tmp_path):
+    """Ray, for one, kills what its workers have started, the leash first."""
+    from hosting import leash
+
+    pid_file = tmp_path / "pid"
+    child = f"import os, pathlib, time; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    process = leash.start([sys.executable, "-c", child])
+    assert wait_until(lambda: pid_file.exists() and pid_file.read_text())
+    process.kill()
+    process.wait()
+    assert wait_until(lambda: not _runs(int(pid_file.read_text())), seconds=10)
 
 
 def _runs(pid: int) -> bool:

@@ -107,7 +107,7 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(work, machine, name, tm
         for part in ("text_encoder", "autoencoder"):
             (folder / "scene_model" / f"{part}.safetensors").symlink_to(work / "scene_model" / f"{part}.safetensors")
         with torch.inference_mode(False):
-            train = lambda folder=folder: denoisers.train(folder, machine, kind_of(name), steps=4, size=8, shapes=TINY)  # noqa: E731
+            train = partial(denoisers.train, folder, machine, kind_of(name), steps=4, size=8, shapes=TINY)
             if stop:
                 monkeypatch.setattr(trainer.Trainer, "update", stopping)
                 with pytest.raises(Stopped):

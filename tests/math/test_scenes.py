@@ -7,7 +7,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 from graft.miniature.scenes import scene as world
-from graft.miniature.scenes.palette import NAMED
 from graft.miniature.scenes.parts import Individual
 from graft.miniature.scenes.prompts import Wording, prompt_of, sample_wording
 from graft.miniature.scenes.rendering import render
@@ -109,6 +108,13 @@ def test_recolouring_changes_the_things_own_pixels_only_and_none_in_ink(seed, co
     assert changed_pixels(scene, other).any() == (colour != scene.things[0].colour and style != "ink drawing")
 
 
+@pytest.mark.parametrize("kind", ["car", "fish", "house"])
+def test_ink_shows_no_colour(kind):
+    scene = Scene("meadow", "ink drawing", things=(Thing(kind, "yellow"),))
+    for colour in world.COLOURS:
+        assert np.array_equal(drawn(scene).picture, drawn(scene.recoloured(0, colour)).picture)
+
+
 @given(seeds, st.sampled_from(DRAWN), st.floats(0.03, 0.1))
 @few
 def test_other_moved_and_mirrored_things_change_nothing_outside_the_old_and_new_masks(seed, kind, shift):
@@ -155,12 +161,15 @@ def test_no_two_individuals_are_equal(kind):
 @pytest.mark.parametrize("style", [style for style in world.STYLES if style != "ink drawing"])
 @pytest.mark.parametrize("light", world.LIGHTS)
 def test_a_named_colour_stays_nearest_to_itself_in_every_light(style, light):
-    """Oracle: the hue of the picture's most saturated pixels against the hues of the names."""
+    """The hue of the picture's most saturated pixels. Oracle: the hues that people give these names."""
 
     def apart(one: float, other: float) -> float:
         return min(abs(one - other), 1 - abs(one - other))
 
-    named = {colour: colorsys.rgb_to_hsv(*rgb)[0] for colour, rgb in NAMED.items()}
+    named = {
+        name: degrees / 360
+        for name, degrees in (("red", 0), ("orange", 27), ("yellow", 52), ("green", 127), ("blue", 218), ("purple", 275))
+    }
     for colour in world.COLOURS:
         rendering = render(Scene("meadow", style, light, (Thing("apple", colour, y=0.95, size=0.8, individual=1),)), 48)
         pixels = rendering.picture[rendering.objects[0] == 1]
@@ -270,4 +279,4 @@ def test_styles_differ_at_a_glance_even_out_of_focus():
         for style in world.STYLES
     }
     for one, other in combinations(world.STYLES, 2):
-        assert np.abs(glance[one] - glance[other]).mean() > 0.08, (one, other)
+        assert np.abs(glance[one] - glance[other]).mean() > 0.085, (one, other)

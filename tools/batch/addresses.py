@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graph import ObjectInfo, to_prompt
-from graph.slots import UPLOADS, Slot, slots, stored_values
+from graph.slots import UPLOADS, Slot, expand, slots, stored_values
 from graph.subgraphs import with_subgraphs
 
 Prompt = Mapping[str, Mapping[str, Any]]
@@ -18,7 +18,7 @@ Place = tuple[str, str]
 
 SHORT_NAMES = re.compile(r"(?im)^\W*batch\b.*$")
 SHORT_NAME = re.compile(r"(?m)^\s*[-*]\s*`([^`]+)`\s*[:=]\s*`([^`]+)`")
-FREE_KINDS = ("INT", "FLOAT", "BOOLEAN", "STRING")
+DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Input:
     """An input that rows may set. places: where its value goes; an input of a subgraph may feed several. kind: of the schema.
 
     choices: what a combo offers, None for other inputs. file: whether the host offers an upload for it. least, most: bounds of a number.
+    brought: for the choices of a dynamic combo, the inputs that each brings, with their values until they get others.
     """
 
     places: tuple[Place, ...]
@@ -34,6 +35,7 @@ class Input:
     file: bool = False
     least: float | None = None
     most: float | None = None
+    brought: Mapping[str, Mapping[str, Any]] | None = None
 
 
 def inputs_of_prompt(prompt: Prompt, object_info: ObjectInfo) -> dict[str, list[Input]]:
@@ -47,7 +49,9 @@ def inputs_of_prompt(prompt: Prompt, object_info: ObjectInfo) -> dict[str, list[
         def value_of(slot: Slot, given: Mapping = given, linked: set = linked) -> Any:
             return slot.default if slot.name in linked else given.get(slot.name, slot.default)
 
-        for slot, _ in slots(schema, value_of, linked):
+        shown = {slot.name: slot for slot, _ in slots(schema, value_of, linked)}
+        hidden = {slot.name: slot for slot in list(shown.values()) for option in _options(slot).values() for slot in option}
+        for slot in {**hidden, **shown}.values():
             if slot.is_widget and slot.in_prompt:
                 described = _described(slot, ((node_id, slot.name),))
                 found[f"{title_of(prompt, node_id)}.{slot.name}"].append(described)
@@ -109,12 +113,27 @@ class _Mark:
     """Stands for the value of one widget, to see where it goes."""
 
 
+def _options(slot: Slot) -> dict[str, list[Slot]]:
+    """The inputs that each choice of a dynamic combo brings; nothing for other inputs."""
+    if slot.kind != DYNAMIC:
+        return {}
+    return {
+        option["key"]: [
+            brought
+            for group in ("required", "optional")
+            for brought, _ in expand(option["inputs"].get(group, {}), group == "optional", lambda inner: inner.default, (), f"{slot.name}.")
+        ]
+        for option in slot.options["options"]
+    }
+
+
 def _described(slot: Slot, places: tuple[Place, ...]) -> Input:
     file = any(slot.options.get(f"{medium}_upload") for medium in UPLOADS)
     choices = None if slot.choices is None or slot.multiple else tuple(slot.choices)
     number = slot.kind in ("INT", "FLOAT")
     least, most = (slot.options.get(bound) if number else None for bound in ("min", "max"))
-    return Input(places, slot.kind, choices, file, least, most)
+    brought = {key: {inner.name: inner.default for inner in inside if inner.is_widget} for key, inside in _options(slot).items()}
+    return Input(places, slot.kind, choices, file, least, most, brought or None)
 
 
 def _is_link(value: Any) -> bool:

@@ -21,6 +21,7 @@ from .workflow import Workflow
 
 UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.|[. ]$|^\s')
 LONGEST = 150
+CANONICAL = json.JSONEncoder(sort_keys=True)
 RESERVED = frozenset({"results.jsonl", "index.html", "_batch", "con", "prn", "aux", "nul"})
 
 Picture = Path | dict
@@ -67,6 +68,7 @@ class Filling:
         pictures: dict[Place, Picture] = {}
         measured: dict[str, Picture] = {}
         notes = dict(row.notes)
+        brought: dict[Place, Any] = {}
         content: dict[str, Any] = {}
         source = ""
         for column, value in row.values.items():
@@ -86,6 +88,8 @@ class Filling:
             if taken := [place for place in input.places if place in values]:
                 problems.append(Problem(row.number, column, f"another column sets {'.'.join(taken[0])} too"))
             values.update(dict.fromkeys(input.places, fitting))
+            if input.brought:
+                brought.update({(node, name): value for node, _ in input.places for name, value in input.brought[fitting].items()})
             if input.file:
                 pictures.update(dict.fromkeys(input.places, fitting))
                 source = source or (value if isinstance(value, str) else "")
@@ -93,7 +97,10 @@ class Filling:
             content[f"{node}.{name}"] = _state(fitting) if input.file else fitting
         if problems:
             return problems
-        written = json.dumps(content, sort_keys=True).encode()
+        for (node, name), value in brought.items():
+            if name not in self.workflow.prompt[node]["inputs"]:
+                values.setdefault((node, name), value)
+        written = CANONICAL.encode(content).encode()
         return Filled(row.id, values, pictures, measured, notes, blake2b(written, digest_size=16).hexdigest(), source)
 
     def _input(self, column: str) -> Input | None:

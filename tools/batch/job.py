@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from .readers import PICTURES
 
+UNNATURAL = "unnaturalness.png"
+"""The map that `--unnaturalness` adds to a workflow: a picture whose brightness is the number."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -34,18 +37,20 @@ class File:
 
 def result_of(files: Sequence[File]) -> File | None:
     """The picture that a row is about: the first that was saved, else the first."""
-    pictures = [file for file in files if file.name.endswith(PICTURES)]
+    pictures = [file for file in files if file.name.endswith(PICTURES) and file.name != UNNATURAL]
     return next((file for file in pictures if file.saved), pictures[0] if pictures else None)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A row that was run. texts: what nodes showed as text, by title. seconds: from queueing to the end. versions: see Versions."""
+    """A row that was run. texts: what nodes showed as text, by title. seconds: from queueing to the end. versions: see Versions.
+    trajectories: inversions to be shared, by the prefix of their name, see Trajectories."""
 
     files: tuple[File, ...]
     texts: Mapping[str, str]
     seconds: float
     versions: Mapping[str, Any] = field(default_factory=dict)
+    trajectories: tuple[File, ...] = ()
 
 
 class RowFailed(Exception):

@@ -13,13 +13,11 @@ from scipy.ndimage import gaussian_filter
 
 from .drawn import is_drawn, mask_of
 from .filling import Filled, Picture
-from .job import File, result_of
+from .job import UNNATURAL, File, result_of
 from .row import MASK, TRUTH
 
 SHOWN_TRUTH = "ground-truth.png"
 """How the name of a picture ends that a workflow shows of the truth, where the manifest has none."""
-UNNATURAL = "unnaturalness.png"
-"""The map that `--unnaturalness` adds to a workflow: a picture whose brightness is the number."""
 SSIM_SIGMA, SSIM_RADIUS, SSIM_K = 1.5, 5, (0.01, 0.03)
 """Of Wang et al., Image quality assessment, 2004: an 11 x 11 Gaussian window."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .filling import Filled, Filling
 from .problems import Problem
 from .readers import Reader
-from .record import state_of
+from .record import DONE, FAILED, state_of
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,7 @@ class Plan:
         return zip(self.places, self.sources, strict=True)
 
 
-def plan(
-    manifest: Reader, filling: Filling, states: Mapping[str, tuple[bytes, bool]], retry_failed: bool
-) -> tuple[Plan | None, list[Problem]]:
+def plan(manifest: Reader, filling: Filling, states: Mapping[str, bytes], retry_failed: bool) -> tuple[Plan | None, list[Problem]]:
     """What there is to do, or None and everything that is wrong. `states` are those of the record.
 
     A row is done if its last line has the digests of this workflow and this row; other rows run (again).
@@ -37,7 +35,7 @@ def plan(
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     places, sources = array("q"), []
-    counts = {True: 0, False: 0}
+    done = failed = 0
     digest = filling.workflow.digest
     for place, row in manifest.rows():
         if isinstance(row, Problem):
@@ -52,8 +50,11 @@ def plan(
             problems += filled
             continue
         state = states.get(filled.id)
-        if state is not None and state[0] == state_of(digest, filled.digest) and (state[1] or not retry_failed):
-            counts[state[1]] += 1
+        if state == state_of(DONE, digest, filled.digest):
+            done += 1
+            continue
+        if state == state_of(FAILED, digest, filled.digest) and not retry_failed:
+            failed += 1
             continue
         places.append(place)
         sources.append(filled.source)
@@ -63,4 +64,4 @@ def plan(
         problems.append(Problem(None, "", "none of its columns goes to an input of the workflow; name them with --input COLUMN=ADDRESS"))
     if problems:
         return None, problems
-    return Plan(len(seen), counts[True], counts[False], places, sources), []
+    return Plan(len(seen), done, failed, places, sources), []

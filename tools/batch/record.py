@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,8 @@ from hosting.quickstart_error import QuickstartError
 
 NAME = "results.jsonl"
 DONE, FAILED = "done", "failed"
+BEGINNING = re.compile(rb'{"id": ("(?:[^"\\]|\\.)*"), "status": "(done|failed)", "workflow": "([0-9a-f]{32})", "row": "([0-9a-f]{32})"')
+"""A line as this module writes it, as far as it says whether its row is done: reading that alone takes a fifth of the time."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,16 @@ class Record:
                 self._file.truncate(before)
                 raise
 
-    def states(self) -> dict[str, tuple[bytes, bool]]:
-        """By id, how its last line stands: the digest of workflow and row, and whether it is done (not failed)."""
-        found: dict[str, tuple[bytes, bool]] = {}
-        for entry in read(self.path):
-            found[entry["id"]] = (state_of(entry["workflow"], entry["row"]), entry["status"] == DONE)
+    def states(self) -> dict[str, bytes]:
+        """By id, how its last line stands, see state_of."""
+        found: dict[str, bytes] = {}
+        for line in _lines(self.path):
+            if beginning := BEGINNING.match(line):
+                row_id, *state = beginning.groups()
+                found[json.loads(row_id.decode())] = state_of(*(part.decode() for part in state))
+            else:
+                entry = json.loads(line)
+                found[entry["id"]] = state_of(entry["status"], entry["workflow"], entry["row"])
         return found
 
     def close(self) -> None:
@@ -96,12 +104,7 @@ class Record:
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a record, in the order in which rows ended. A line that is being written is left out."""
-    if not path.exists():
-        return
-    with path.open("rb", buffering=1 << 20) as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+    return map(json.loads, _lines(path))
 
 
 def latest(path: Path) -> dict[str, dict[str, Any]]:
@@ -109,9 +112,15 @@ def latest(path: Path) -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in read(path)}
 
 
-def state_of(workflow: str, row: str) -> bytes:
-    """What tells a row under a workflow from any other: 32 bytes from the two digests."""
-    return bytes.fromhex(workflow + row)
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb", buffering=1 << 20) as file:
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def state_of(status: str, workflow: str, row: str) -> bytes:
+    """How a row ended, and under which digests of workflow and row. Plain bytes: of a million, the garbage collector need not know."""
+    return bytes.fromhex(workflow + row) + status.encode()
 
 
 def _hold(file: Any, folder: Path) -> None:

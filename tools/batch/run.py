@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +17,7 @@ from hosting.quickstart_error import QuickstartError
 from . import outputs, thumbnails, workflow
 from .addresses import Prompt, title_of
 from .filling import Filled, Filling, prompt_with
+from .identity import workflow_digest
 from .job import Backend, Job, Outcome, RowFailed
 from .manifest import open_manifest
 from .measuring import measured
@@ -27,6 +29,8 @@ from .readers import Reader
 from .record import DONE, FAILED, Record, Result
 from .scheduler import NoWorkers, Scheduler
 from .todo import Todo
+from .trajectories import Trajectories
+from .unnaturalness import digest_with_map, with_map
 
 SEEDS = ("seed", "noise_seed")
 
@@ -50,6 +54,7 @@ class Choices:
     format: str | None = None
     retry_failed: bool = False
     saved_only: bool = False
+    unnaturalness: bool = False
     seconds: float = 1800.0
 
 
@@ -68,9 +73,11 @@ def run(choices: Choices, backend: Callable[[], ServingBackend], say: Callable[[
         kept.parent.mkdir(exist_ok=True)
         flow = workflow.read(kept)
         servers: ServingBackend | None = None
-        if flow is None or not workflow.is_of(flow, saved, choices.names):
+        if flow is None or not _is_of(flow, saved, choices):
             servers = _open(backend, cleanup, say)
-            flow = workflow.compiled(saved, servers.object_info(), choices.names)
+            nodes = servers.object_info()
+            flow = workflow.compiled(saved, nodes, choices.names)
+            flow = with_map(flow, nodes) if choices.unnaturalness else flow
         planned = _planned(choices, manifest, Filling.of(flow, manifest), record)
         workflow.write(flow, kept)
         say(f"{planned.total} rows: {planned.done} done before, {planned.failed} failed before, {len(planned.places)} to run.")
@@ -83,6 +90,14 @@ def run(choices: Choices, backend: Callable[[], ServingBackend], say: Callable[[
             page.write()
         say(f"Pictures and results: {choices.output / NAME}")
     return 1 if failed else 0
+
+
+def _is_of(flow: workflow.Workflow, saved: workflow.Saved, choices: Choices) -> bool:
+    """Whether a compiled workflow that was kept is what was asked for."""
+    wanted = workflow_digest(saved)
+    return flow.digest == (digest_with_map(wanted) if choices.unnaturalness else wanted) and flow.names == workflow.names(
+        saved, choices.names
+    )
 
 
 def _open(backend: Callable[[], ServingBackend], cleanup: contextlib.ExitStack, say: Callable[[str], None]) -> ServingBackend:
@@ -111,7 +126,7 @@ def _run(
 ) -> int:
     """Run the planned rows and return how many failed."""
     progress = Progress(planned.total, planned.done + planned.failed)
-    rows = Rows(choices, manifest, flow, record, page, progress)
+    rows = Rows(choices, manifest, flow, record, page, progress, planned.sources)
     scheduler = Scheduler(servers, Todo(planned.waiting()), rows.prepare, rows.finish, say)
     try:
         scheduler.run()
@@ -128,28 +143,42 @@ def _run(
 
 @dataclass(frozen=True)
 class PreparedRow:
-    """A checked row that goes into its workflow when a worker asks for it."""
+    """A checked row that goes into its workflow when a worker asks for it. is_shared: other rows to run are of the same picture."""
 
     filled: Filled
     flow: workflow.Workflow
     choices: Choices
+    trajectories: Trajectories
+    is_shared: bool
 
     def job(self) -> Job:
         """The row's prompt and files. Raises RowFailed if a file cannot be read any more."""
         try:
             prompt, uploads = prompt_with(self.flow, self.filled)
+            prompt, saved = self.trajectories.shared(prompt, self.is_shared)
         except OSError as error:
             raise RowFailed(str(error)) from None
-        return Job(self.filled.id, prompt, uploads, self.choices.seconds, self.choices.saved_only)
+        return Job(self.filled.id, prompt, {**uploads, **saved}, self.choices.seconds, self.choices.saved_only)
 
 
 class Rows:
     """Between scheduler, disk and record: makes a job of a row, and a line of the record of how it ended."""
 
-    def __init__(self, choices: Choices, manifest: Reader, flow: workflow.Workflow, record: Record, page: Page, progress: Progress):
+    def __init__(
+        self,
+        choices: Choices,
+        manifest: Reader,
+        flow: workflow.Workflow,
+        record: Record,
+        page: Page,
+        progress: Progress,
+        sources: Sequence[str],
+    ):
         self._choices, self._manifest, self._flow, self._record = choices, manifest, flow, record
         self._page, self._progress = page, progress
         self._filling = Filling.of(flow, manifest)
+        self._trajectories = Trajectories(choices.output / KEPT / "trajectories")
+        self._shared = {source for source, count in Counter(sources).items() if source and count > 1}
         self._lock = threading.Lock()
         self.failed = 0
 
@@ -158,7 +187,7 @@ class Rows:
         filled = self._filling.fill(self._manifest.row(place))
         if not isinstance(filled, Filled):
             raise QuickstartError(f"A row is no longer what it was at the start: {filled[0].column}: {filled[0].text}")
-        return PreparedRow(filled, self._flow, self._choices)
+        return PreparedRow(filled, self._flow, self._choices, self._trajectories, filled.source in self._shared)
 
     def finish(self, row: PreparedRow, ending: Outcome | RowFailed, worker: str, attempts: int) -> None:
         """Keep the files of a row and record it. OSError where the disk is full: then the row has not ended."""
@@ -185,6 +214,7 @@ class Rows:
                 texts=dict(ending.texts),
                 metrics=measured(filled, ending.files),
             )
+            self._trajectories.take(ending.trajectories)
             thumbnails.keep(self._choices.output / KEPT / thumbnails.NAME, filled, ending.files)
         self._record.append(result)
         with self._lock:

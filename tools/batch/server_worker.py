@@ -13,6 +13,7 @@ from showing.demo_report import file_stem, natural_order
 
 from .addresses import title_of
 from .job import File, Job, Outcome, RowFailed, WorkerLost
+from .trajectories import is_saving
 from .versions import Versions
 
 SECONDS_TO_STOP = 15.0
@@ -51,9 +52,10 @@ class ServerWorker:
             files = list(self._named(job, result))
             outcome = Outcome(
                 tuple(File(name, self._client.view(stored), stored.folder == "output") for name, stored in files),
-                {title_of(job.prompt, node): "\n".join(result.texts(node)) for node in result.outputs if result.texts(node)},
+                self._texts(job, result),
                 result.seconds,
                 self._versions.of(job.prompt),
+                tuple(self._trajectories(job, result)),
             )
             self._client.forget(result.prompt_id)
             self._clear({stored for _, stored in files}, job)
@@ -101,6 +103,18 @@ class ServerWorker:
                     name = f"{stem}-{file_stem(node)}{Path(file.filename).suffix.lower()}"
                 taken.add(name)
                 yield name, file
+
+    def _texts(self, job: Job, result: RunResult) -> dict[str, str]:
+        shown = {node: "\n".join(result.texts(node)) for node in result.outputs if not is_saving(job.prompt[node])}
+        return {title_of(job.prompt, node): text for node, text in shown.items() if text}
+
+    def _trajectories(self, job: Job, result: RunResult) -> Iterator[File]:
+        """What the nodes that keep a trajectory wrote."""
+        for node in result.outputs:
+            if is_saving(job.prompt[node]):
+                for name in result.texts(node):
+                    content = self._client.view(StoredFile(name, "trajectories"))
+                    yield File(job.prompt[node]["inputs"]["filename_prefix"], content)
 
     def _clear(self, stored: set[StoredFile], job: Job) -> None:
         """Of an own server: remove what the rows before have left. The host's cache may still name what the last row made."""

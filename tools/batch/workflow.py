@@ -43,8 +43,8 @@ class Workflow:
 
     def _only_picture(self) -> list[Input]:
         """Of a workflow that reads one picture, the input for it: there a column `image` needs no other name."""
-        reading = list(dict.fromkeys(input for found in self.inputs.values() for input in found if input.file))
-        return reading if len(reading) == 1 else []
+        reading = {input.places: input for found in self.inputs.values() for input in found if input.file}
+        return list(reading.values()) if len(reading) == 1 else []
 
 
 def load(path: Path) -> Saved:
@@ -61,8 +61,8 @@ def load(path: Path) -> Saved:
     return saved
 
 
-def compiled(saved: Saved, object_info: ObjectInfo, names: Mapping[str, str]) -> Workflow:
-    """The workflow on a server whose nodes are `object_info`; `names` are short names that the user gave, which go before the note's.
+def compiled(saved: Saved, object_info: ObjectInfo, given: Mapping[str, str]) -> Workflow:
+    """The workflow on a server whose nodes are `object_info`; `given` are short names of the user's.
 
     QuickstartError for a node that the server does not have.
     """
@@ -77,12 +77,12 @@ def compiled(saved: Saved, object_info: ObjectInfo, names: Mapping[str, str]) ->
     if in_editor:
         for address, found in inputs_of_subgraphs(saved, object_info).items():
             inputs[address] = [*inputs.get(address, []), *found]
-    return Workflow(workflow_digest(saved), prompt, inputs, {**short_names(saved), **names})
+    return Workflow(workflow_digest(saved), prompt, inputs, names(saved, given))
 
 
-def is_of(workflow: Workflow, saved: Saved, names: Mapping[str, str]) -> bool:
-    """Whether a compiled workflow is that of a file, with these names."""
-    return workflow.digest == workflow_digest(saved) and workflow.names == {**short_names(saved), **names}
+def names(saved: Saved, given: Mapping[str, str]) -> dict[str, str]:
+    """The short names of a workflow: its note's, and those the user gave, which go before."""
+    return {**short_names(saved), **given}
 
 
 def write(workflow: Workflow, path: Path) -> None:

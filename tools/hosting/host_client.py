@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,13 +129,16 @@ class HostClient:
         """Take a finished prompt out of the server's history, which otherwise keeps ten thousand."""
         self._session.post(self.address + "/history", json={"delete": [prompt_id]}, timeout=60).raise_for_status()
 
-    def queue(self, prompt: Prompt) -> str:
-        """Queue an API prompt and return its id. Raises PromptFailed on any error of any node.
+    def queue(self, prompt: Prompt, workflow: Mapping | None = None) -> str:
+        """Queue an API prompt, with the `workflow` that the editor would send along, and return its id. Raises PromptFailed on any error of any
+        node.
 
         The server runs the valid outputs of a prompt whose other outputs are invalid and calls that a success; here it is a
         failure, and what was queued is taken back.
         """
         body = {"prompt": prompt, "client_id": self.client_id}
+        if workflow is not None:
+            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
         reply = self._session.post(self.address + "/prompt", json=body, timeout=60)
         answer = reply.json()
         if reply.status_code != 200 or answer.get("node_errors"):
@@ -151,8 +154,9 @@ class HostClient:
         on_progress: Callable[[Progress], None] = lambda progress: None,
         seconds: float = 1800.0,
         silence: float = 60.0,
+        workflow: Mapping | None = None,
     ) -> RunResult:
-        """Queue a prompt and wait for its end.
+        """Queue a prompt, with the `workflow` that the editor would send along, and wait for its end.
 
         Raises PromptFailed when a node fails, when the run is interrupted, and when it takes longer than `seconds` (PromptTimedOut, it
         is then interrupted); ConnectionError when the server goes away, and OSError when it has said nothing for `silence` seconds and
@@ -160,7 +164,7 @@ class HostClient:
         """
         with contextlib.nullcontext(self._events) if self._events else EventStream(self.address, self.client_id) as events:
             started = time.monotonic()
-            prompt_id = self.queue(prompt)
+            prompt_id = self.queue(prompt, workflow)
             follower = _Follower(prompt, prompt_id, on_progress)
             while not follower.finished:
                 remaining = started + seconds - time.monotonic()

@@ -7,6 +7,7 @@ whole group is ended: politely at first, then not. So no signal handler of the h
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import threading
 
 SECONDS_TO_END = 10.0
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 WINDOWS = os.name == "nt"
 
 
@@ -57,8 +59,15 @@ def _signal_group(child: subprocess.Popen, number: int) -> None:
         os.killpg(child.pid, number)
 
 
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent ends, even by SIGKILL; Linux only, elsewhere nothing."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main(command: list[str]) -> int:
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **own_group())
+    dying = {"preexec_fn": end_with_parent} if sys.platform == "linux" else {}
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **own_group(), **dying)
 
     def end_when_released() -> None:
         os.read(sys.stdin.fileno(), 1)  # unbuffered: a thread inside sys.stdin would be in the way at exit

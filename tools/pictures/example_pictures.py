@@ -20,6 +20,8 @@ from scipy import ndimage
 FOLDER = pack.ROOT / "pictures"
 WIDTH, HEIGHT, TOP = 768, 512, 216
 """A square scene, WIDTH pixels wide, of which the rows from TOP on are shown."""
+HORIZON = (TOP + 0.35 * HEIGHT) / WIDTH
+"""Part of the square at which the horizon is as high in what is shown as in the pictures that the miniature knows."""
 MARGIN = 6
 """Pixels around an object that are painted with it where it is to change."""
 
@@ -28,20 +30,23 @@ def pictures() -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray | None]]]:
     """Colours (WIDTH, WIDTH, 3) and what is painted (WIDTH, WIDTH), by name of the file. The pack must be loaded."""
     from graft.miniature.world import Scene, Thing
 
-    cube, ball = Thing("cube", "blue", x=0.4, y=0.78, size=0.15), Thing("ball", "red", x=0.35, y=0.8, size=0.14)
-    cone, other = Thing("cone", "blue", x=0.45, y=0.8, size=0.14), Thing("cube", "yellow", x=0.72, y=0.76, size=0.13)
-    place = Thing("ball", "red", x=0.3, y=0.8, size=0.15)
+    def scene(ground: str, style: str = "photo", things: tuple[Thing, ...] = (), texture: int = 0) -> Scene:
+        return Scene(ground, style, things, HORIZON, texture)
+
+    cube, ball = Thing("cube", "blue", x=0.4, y=0.78, size=0.115), Thing("ball", "red", x=0.35, y=0.8, size=0.11)
+    cone, other = Thing("cone", "blue", x=0.45, y=0.8, size=0.11), Thing("cube", "yellow", x=0.72, y=0.76, size=0.1)
+    place = Thing("ball", "red", x=0.3, y=0.8, size=0.115)
     return {
-        "graft_cube_on_sand": lambda: with_shadow(Scene("sand", things=(cube,), texture=3)),
-        "graft_cube_on_grass": lambda: with_object(Scene("grass", things=(Thing("cube", "yellow", x=0.5, y=0.78, size=0.15),), texture=1)),
-        "graft_ball_on_snow": lambda: with_object(Scene("snow", things=(ball, other))),
-        "graft_drawing": lambda: box_of(Scene("grass", "drawing", (other, place)), Scene("grass", "drawing", (other,))),
-        "graft_red_ball": lambda: with_object(Scene("sand", things=(Thing("ball", "red", x=0.5, y=0.8, size=0.18),)), MARGIN // 6),
-        "graft_meadow": lambda: box_of(Scene("grass", things=(cone,), texture=1), Scene("grass", texture=1)),
-        "graft_drawn_cone": lambda: with_object(Scene("grass", "drawing", (Thing("cone", "blue", x=0.5, y=0.8, size=0.18),)), MARGIN // 6),
-        "graft_green_ball": lambda: with_object(Scene("snow", things=(Thing("ball", "green", x=0.4, y=0.78, size=0.15),))),
-        "graft_red_cube": lambda: with_object(Scene("night", things=(Thing("cube", "red", x=0.4, y=0.78, size=0.15),)), MARGIN // 6),
-        "graft_pasted_ball": lambda: pasted(Scene("grass", "drawing", (place,)), Scene("grass")),
+        "graft_cube_on_sand": lambda: with_shadow(scene("sand", things=(cube,), texture=3)),
+        "graft_cube_on_grass": lambda: with_object(scene("grass", things=(Thing("cube", "yellow", x=0.5, y=0.78, size=0.115),), texture=1)),
+        "graft_ball_on_snow": lambda: with_object(scene("snow", things=(ball, other))),
+        "graft_drawing": lambda: box_of(scene("grass", "drawing", (other, place)), scene("grass", "drawing", (other,))),
+        "graft_red_ball": lambda: with_object(scene("sand", things=(Thing("ball", "red", x=0.5, y=0.8, size=0.14),)), MARGIN // 6),
+        "graft_meadow": lambda: box_of(scene("grass", things=(cone,), texture=1), scene("grass", texture=1)),
+        "graft_drawn_cone": lambda: with_object(scene("grass", "drawing", (Thing("cone", "blue", x=0.5, y=0.8, size=0.14),)), MARGIN // 6),
+        "graft_green_ball": lambda: with_object(scene("snow", things=(Thing("ball", "green", x=0.4, y=0.78, size=0.115),))),
+        "graft_red_cube": lambda: with_object(scene("night", things=(Thing("cube", "red", x=0.4, y=0.78, size=0.115),)), MARGIN // 6),
+        "graft_pasted_ball": lambda: pasted(scene("grass", "drawing", (place,)), scene("grass")),
     }
 
 

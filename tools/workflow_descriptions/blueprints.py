@@ -27,6 +27,7 @@ from . import (
 CATEGORY = "Graft"
 SIDE = 512
 SOFT_EDGE = 8
+GLOW = 0xFF5A00
 
 
 def blueprints() -> list[Subgraph]:
@@ -262,9 +263,13 @@ def find_unnatural() -> Subgraph:
         told = freecompose.prompt(task, model, "What it shows", shows)
         knobs = {name: task.input(name) for name in ("draws", "lowest_timestep", "highest_timestep", "seed")}
         heat = task.add("GraftUnnaturalnessMap", model=model.unet, conditioning=told, vae=model.vae, image=fitted.picture, **knobs)
-        task.output("heat_map", keep(task, fitted, heat["heat_map"]))
-        shown = keep(task, fitted, task.add("MaskToImage", mask=heat["mask"])[0])
-        task.output("mask", task.add("ImageToMask", image=shown, channel="red")[0])
+    with task.group("3 Show it on the picture"):
+        map_ = keep(task, fitted, task.add("MaskToImage", mask=heat["mask"])[0])
+        mask = task.add("ImageToMask", image=map_, channel="red")[0]
+        glow = task.add("EmptyImage", title="Glow", width=64, height=64, color=GLOW, at=Place(column=0))[0]
+        shown = {"destination": picture, "source": glow, "resize_source": True, "mask": mask}
+        task.output("picture", task.add("ImageCompositeMasked", **shown)[0])
+        task.output("mask", mask)
     return task
 
 

@@ -39,7 +39,7 @@ class JsonLines:
 
 def _parsed(number: int, line: bytes) -> Row | Problem:
     try:
-        entry = json.loads(line)
+        entry = json.loads(line.decode())
     except ValueError as error:
         return Problem(number, "", f"it is not JSON: {error}")
     if not isinstance(entry, dict):

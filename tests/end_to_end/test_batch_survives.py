@@ -1,0 +1,153 @@
+"""Batches that are killed, starved of disk and left hanging: each row ends exactly once, as pictures or as an error."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from batch.local import Local
+from batch.record import NAME, latest, read
+from batch.run import Choices, run
+from batch.servers import Servers
+from hosting.host_server import ServerOptions
+from hosting.quickstart_error import QuickstartError
+
+from .batch_runs import EDIT, command, digests, ended, miniature_edits, start
+
+ROWS = 40
+LONGEST = 900.0
+
+
+def quiet(text: str) -> None:
+    """Says nothing."""
+
+
+def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path, server):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        choices = Choices(EDIT, miniature_edits(tmp_path / "m.jsonl", 6, steps=2), disk / "out")
+        with pytest.raises(QuickstartError, match="is full"):
+            run(choices, lambda: Servers([server.address]), quiet)
+        before = digests(disk / "out")
+        assert len(before) < 6 and not list((disk / "out").rglob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
+        assert run(choices, lambda: Servers([server.address]), quiet) == 0
+        after = digests(disk / "out")
+        assert len(after) == 6 and after.items() >= before.items()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_server_that_hangs_is_replaced_and_its_row_runs_on_the_next(tmp_path, comfyui):
+    """Stopped with SIGSTOP in the middle of a row: it holds its connections and says nothing."""
+    backend = Local(ServerOptions(comfyui, device="cpu"), silence=4.0)
+    output = tmp_path / "out"
+    stopped: list[psutil.Process] = []
+
+    def stop_the_server() -> None:
+        while ended(output) < 2:
+            time.sleep(0.05)
+        children = psutil.Process().children(recursive=True)
+        stopped.extend(
+            child for child in children if "main.py" in " ".join(child.cmdline()) and "leash.py" not in " ".join(child.cmdline())
+        )
+        for child in stopped:
+            child.suspend()
+
+    stopper = threading.Thread(target=stop_the_server, daemon=True)
+    stopper.start()
+    said: list[str] = []
+    assert run(Choices(EDIT, miniature_edits(tmp_path / "m.jsonl", 4, steps=2), output), lambda: backend, said.append) == 0
+    assert stopped and not any(child.is_running() for child in stopped)
+    assert any(line.startswith("Lost the worker local") for line in said)
+    assert len(digests(output)) == 4
+    assert [entry["attempts"] for entry in read(output / NAME)] == [1, 1, 2, 1]
+
+
+@pytest.mark.full
+def test_killed_twenty_times_at_random_moments_a_run_ends_complete(tmp_path, comfyui, server):
+    rows, output, log = miniature_edits(tmp_path / "m.jsonl", ROWS, steps=4, poison=17), tmp_path / "out", tmp_path / "log"
+    words = command(comfyui, rows, output, "--servers", server.address)
+    luck = random.Random(0)
+    for _ in range(20):
+        with start(words, log) as process:
+            before, deadline = ended(output), time.monotonic() + LONGEST
+            while process.poll() is None and ended(output) == before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(luck.uniform(0.0, 0.6))
+            process.send_signal(signal.SIGKILL)
+    killed_at = ended(output)
+    assert killed_at >= 20
+    assert start(words, log).wait(LONGEST) == 1, log.read_text()  # 1: the poison row
+    found = digests(output)
+    assert len(found) == ROWS and [row_id for row_id, digest in found.items() if digest == "failed"] == ["edit 17"]
+    assert not list(output.rglob("*.part"))
+    assert "no such layers" in latest(output / NAME)["edit 17"]["error"]
+
+
+def descendants(process: subprocess.Popen, word: str) -> list[psutil.Process]:
+    """Processes below one whose command line has a word."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if word in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_for(output: Path, rows: int, process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + LONGEST
+    while ended(output) < rows:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def test_a_ray_cluster_runs_rows_on_real_servers_and_replaces_a_worker_that_is_killed(tmp_path, comfyui, server):
+    """One worker in each run of the tests; two, forty rows and all that can go wrong with --full, below."""
+    output, log = tmp_path / "ray", tmp_path / "log"
+    rows = miniature_edits(tmp_path / "m.jsonl", 5, steps=2, poison=1)
+    with start(command(comfyui, rows, output, "--ray", "--workers", "1"), log) as process:
+        wait_for(output, 2, process, log)
+        for actor in descendants(process, "ray::ServerActor"):
+            actor.kill()
+        assert process.wait(LONGEST) == 1, log.read_text()
+    assert "Lost the worker" in log.read_text()
+    alone = tmp_path / "alone"
+    assert run(Choices(EDIT, rows, alone), lambda: Servers([server.address]), quiet) == 1
+    assert digests(output) == digests(alone) and len(digests(alone)) == 5
+
+
+@pytest.mark.full
+def test_two_ray_workers_a_killed_worker_a_killed_driver_a_poison_row_and_a_hanging_server(tmp_path, comfyui, server):
+    output, log = tmp_path / "ray", tmp_path / "log"
+    rows = miniature_edits(tmp_path / "m.jsonl", ROWS, steps=4, poison=23)
+    words = command(comfyui, rows, output, "--ray", "--workers", "2", "--silence", "8")
+    with start(words, log) as process:
+        wait_for(output, 6, process, log)
+        descendants(process, "ray::ServerActor")[0].kill()
+        wait_for(output, 12, process, log)
+        process.kill()
+    with start(words, log) as process:
+        wait_for(output, 18, process, log)
+        hanging = next(child for child in descendants(process, "main.py") if "leash.py" not in " ".join(child.cmdline()))
+        os.kill(hanging.pid, signal.SIGSTOP)
+        assert process.wait(LONGEST) == 1, log.read_text()
+    found = digests(output)
+    assert len(found) == ROWS and [row_id for row_id, digest in found.items() if digest == "failed"] == ["edit 23"]
+    assert len({entry["worker"] for entry in read(output / NAME)}) == 2
+    alone = tmp_path / "alone"
+    assert run(Choices(EDIT, rows, alone), lambda: Servers([server.address]), quiet) == 1
+    assert found == digests(alone)
