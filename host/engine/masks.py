@@ -24,6 +24,16 @@ def require_aspect(name: str, mask: Tensor, shape: torch.Size) -> None:
         )
 
 
+def require_of(name: str, mask: Tensor | None, latent: Tensor, latent_name: str) -> None:
+    """Raises `GraftError` unless a mask (rows, H, W), from the input `name`, is one for all pictures of a `latent` (B, C, h, w), or one for
+    each, and of their aspect."""
+    if mask is None:
+        return
+    if len(mask) not in (1, len(latent)):
+        raise GraftError(f"{name}: it holds {len(mask)}, the {latent_name} {len(latent)} pictures; they must agree, or {name} hold one")
+    require_aspect(name, mask, latent.shape)
+
+
 def require_held(name: str, held: Mapping[Grid, Tensor]) -> list[Grid]:
     """The grids on which one of the masks that came through the input `name` is too small to be there, of those on which it is
     looked at: `held` (rows, N) says which of a grid's cells are a mask's, bool. Raises `GraftError` if one is on none of them."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..edits.background_preservation import BackgroundPreservation
 from ..edits.self_attention import ReplaceSelfAttention
+from ..engine.masks import require_of
 from ..engine.pictures import for_vae
 from ..engine.plan import plan_of
 from ..engine.requirements import mixing_of
@@ -45,6 +46,7 @@ def edit_by_prompt(
     (B or 1, H, W) nothing changes outside it.
     """
     prompts = positive, source_conditioning, negative
+    require_of("mask", mask, latent, "image")
     if is_unet(model):
         return _by_attention(model, *prompts, latent, seed, amount, distilled, mask)
     if mixing_of(model) == "flow":

@@ -20,7 +20,7 @@ from torch import Tensor
 from ...attention.masks import on_cells
 from ...optimization.flow_edit import shifted, velocity_difference
 from ..engine.engine import Engine
-from ..engine.masks import require_aspect
+from ..engine.masks import require_of
 from ..engine.noise_levels import require_picture_latent
 from ..engine.plan import RUN_KEY, plan_of
 from ..engine.requirements import mixing_of
@@ -158,9 +158,4 @@ def _check(model, latent: Tensor, settings: FlowEdit) -> None:
         raise GraftError(
             f"plain_steps: {settings.plain} of {settings.edited} edited steps leave none that edits; make it smaller than edited_steps"
         )
-    if settings.mask is not None:
-        require_aspect("mask", settings.mask, latent.shape)
-        if len(settings.mask) not in (1, len(latent)):
-            raise GraftError(
-                f"mask: it holds {len(settings.mask)}, the latent_image {len(latent)} pictures; they must agree, or mask hold one"
-            )
+    require_of("mask", settings.mask, latent, "latent_image")

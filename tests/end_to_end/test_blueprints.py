@@ -179,7 +179,7 @@ def test_an_unpainted_picture_is_refused_before_the_model_is_loaded(server, obje
     result = easy.place(graph, blueprints.remove_object(), model, picture=picture["IMAGE"], mask=picture["MASK"], size=64, iterations=2)
     graph.add("PreviewImage", images=result["picture"])
     said = refused(server, object_info, graph)
-    assert "Remove Object, mask (Fit Picture, mask): nothing is painted" in said
+    assert "Remove Object, mask (Fit Picture, mask): it is empty, nothing is painted" in said
 
 
 def test_a_word_that_is_not_there_is_said_by_the_blueprint_and_its_input(server, object_info):

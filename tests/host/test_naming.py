@@ -63,10 +63,13 @@ def test_an_error_is_named_once_and_keeps_its_kind(monkeypatch):
 
 def test_a_node_refuses_under_its_own_title(monkeypatch):
     monkeypatch.setattr(naming, "_running", lambda: (PROMPT, WORKFLOW))
-    with CurrentNodeContext(prompt_id="one", node_id="3"), pytest.raises(GraftError, match=r"^My picture, mask: nothing is painted"):
+    with (
+        CurrentNodeContext(prompt_id="one", node_id="3"),
+        pytest.raises(GraftError, match=r"^My picture, mask: it is empty, nothing is painted"),
+    ):
         FitPicture.EXECUTE_NORMALIZED(image=torch.zeros(1, 8, 8, 3), size=64, multiple=8, mask=torch.zeros(1, 64, 64))
 
 
 def test_outside_of_a_prompt_messages_are_as_they_were():
-    with pytest.raises(GraftError, match=r"^mask: nothing is painted"):
+    with pytest.raises(GraftError, match=r"^mask: it is empty, nothing is painted"):
         FitPicture.EXECUTE_NORMALIZED(image=torch.zeros(1, 8, 8, 3), size=64, multiple=8, mask=torch.zeros(1, 64, 64))

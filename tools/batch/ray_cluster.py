@@ -76,7 +76,7 @@ class RayWorker:
                 raise error.cause from None
             raise WorkerLost(str(error)) from None
         except (RayError, TimeoutError) as error:
-            raise WorkerLost(f"{type(error).__name__}: {error}") from None
+            raise WorkerLost(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
 
 
 class RayCluster:

@@ -23,7 +23,7 @@ def fitted(value: Any, input: Input, folder: Path) -> Any:
         if chosen is None:
             raise ValueError(f"{value!r} is not offered; there are {_listed(input.choices)}")
         return chosen
-    convert = {"INT": _whole, "FLOAT": _number, "BOOLEAN": _switch, "STRING": _text}.get(input.kind)
+    convert = CONVERSIONS.get(input.kind)
     fitting = convert(value) if convert else value
     if (input.least is not None and fitting < input.least) or (input.most is not None and fitting > input.most):
         raise ValueError(f"{fitting} is outside {input.least} to {input.most}")
@@ -86,3 +86,6 @@ def _text(value: Any) -> str:
 def _listed(choices: tuple) -> str:
     shown = ", ".join(map(str, choices[:12]))
     return f"{shown} and {len(choices) - 12} more" if len(choices) > 12 else shown or "none"
+
+
+CONVERSIONS = {"INT": _whole, "FLOAT": _number, "BOOLEAN": _switch, "STRING": _text}
