@@ -50,7 +50,7 @@ NODES: dict[str, Callable] = {
     "Normalized Attention Guidance": lambda model: NAGuidance.execute(model, 5.0, 0.5, 1.5)[0],
     "FreeU": lambda model: FreeU.execute(model, 1.1, 1.2, 0.9, 0.2)[0],
     "FreeU V2": lambda model: FreeU_V2.execute(model, 1.3, 1.4, 0.9, 0.2)[0],
-    "Kohya Deep Shrink": lambda model: PatchModelAddDownscale.execute(model, 3, 2.0, 0.0, 1.0, True, "bicubic", "bicubic")[0],
+    "Kohya Deep Shrink": lambda model: PatchModelAddDownscale.execute(model, 3, 1.25, 0.0, 1.0, True, "bicubic", "bicubic")[0],
     "HyperTile": lambda model: HyperTile.execute(model, 32, 2, 0, False)[0],
     "Token Merging": lambda model: TomePatchModel.execute(model, 0.3)[0],
     "RescaleCFG": lambda model: RescaleCFG().patch(model, 0.7)[0],
@@ -66,7 +66,7 @@ NODES: dict[str, Callable] = {
     "UNet Cross-Attention Multiply": lambda model: UNetCrossAttentionMultiply.execute(model, 1.2, 1.0, 1.0, 1.1)[0],
     "Model Sampling Discrete": lambda model: ModelSamplingDiscrete().patch(model, "v_prediction", False)[0],
     "Differential Diffusion": lambda model: DifferentialDiffusion.execute(model, 1.0)[0],
-    "Context Windows": lambda model: ContextWindowsManualNode.execute(model, 8, 4, "static_standard", 1, False, "pyramid", 2, False)[0],
+    "Context Windows": lambda model: ContextWindowsManualNode.execute(model, 8, 4, "standard_static", 1, False, "pyramid", 2, False)[0],
     "EasyCache": lambda model: EasyCacheNode.execute(model, 100.0, 0.0, 1.0, False)[0],
     "LazyCache": lambda model: LazyCacheNode.execute(model, 100.0, 0.0, 1.0, False)[0],
 }
