@@ -17,6 +17,13 @@ def resized(maps: Tensor, size: tuple[int, int], interpolation: Interpolation) -
     return interpolate(maps[:, None].float(), size, mode=interpolation, **corners)[:, 0]
 
 
+def on_cells(mask: Tensor, latent: Tensor) -> Tensor:
+    """(rows, 1, h, w): the part of each of a latent's cells that `mask` (rows, H, W) covers, on the latent's device; (rows, 1, 1, h, w)
+    of latents (B, C, 1, h, w), of families that take a picture for a film of one frame."""
+    cells = resized(mask.to(latent.device), latent.shape[-2:], "area").to(latent)[:, None]
+    return cells if latent.dim() == 4 else cells[:, :, None]
+
+
 def feathered(mask: Tensor, radius: int) -> Tensor:
     """(rows, H, W) in [0, 1] with a soft edge 2 `radius` pixels wide, inwards: zero wherever `mask` is. The picture's border
     is no edge."""

@@ -98,21 +98,22 @@ class LocalBlendNode(GraftNode):
         word_map_grid,
         mask=None,
     ) -> io.NodeOutput:
-        network = require_unet(model)
         window = Window.of_percent(model, start_percent, end_percent)
         if mask is None and not (source_words.strip() or target_words.strip()):
             raise GraftError("source_words, target_words: nothing says what may change; name words, or connect a mask")
         if window.empty:
             return io.NodeOutput(model)
-        words = BlendWords(
-            source=source_words,
-            target=target_words,
-            subtract_source=subtract_source_words,
-            subtract_target=subtract_target_words,
-            threshold=threshold,
-            subtract_threshold=subtract_threshold,
-            map_layers=map_layers(network, word_map_grid),
-        )
+        words = None
+        if mask is None:  # Masks do in every family; words are found in the cross-attention of UNets.
+            words = BlendWords(
+                source=source_words,
+                target=target_words,
+                subtract_source=subtract_source_words,
+                subtract_target=subtract_target_words,
+                threshold=threshold,
+                subtract_threshold=subtract_threshold,
+                map_layers=map_layers(require_unet(model, "Local Blend with a mask"), word_map_grid),
+            )
         blend = LocalBlend(Stream(source, source_conditioning), window, words, mask, background)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
 
@@ -158,7 +159,6 @@ class BackgroundPreservationNode(GraftNode):
 
     @classmethod
     def execute(cls, model, main, region, end_percent, feather) -> io.NodeOutput:
-        require_unet(model)
         window = Window.of_percent(model, 0.0, end_percent)
         if window.empty:
             return io.NodeOutput(model)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...attention.masks import resized
+from ...attention.masks import on_cells
 from ...inversion.solvers import Step
 from ...inversion.trajectory import Trajectory
 from ..engine.plan import RunningEdit
@@ -51,9 +51,9 @@ class RunningBackgroundPreservation(RunningEdit):
     def after_step(self, x: Tensor, step: Step) -> Tensor:
         if float(step.sigma) not in self.edit.window:
             return x
-        region = resized(self.edit.region.to(x.device), x.shape[-2:], "area")[:, None]
+        region = on_cells(self.edit.region, x)
         if self.edit.main.nearest(float(step.sigma_next)) is None:
             self.run.note("the main trajectory has no latents at some of the run's noise levels; they are interpolated")
         main = self.edit.main.at(float(step.sigma_next)).to(x)
         # lerp returns either end bit for bit where the region is 0 or 1.
-        return torch.lerp(main.expand_as(x), x, region.to(x))
+        return torch.lerp(main.expand_as(x), x, region)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...attention.cross_attention import AttentionMap
-from ...attention.masks import blend_mask, resized
+from ...attention.masks import blend_mask, on_cells
 from ...inversion.solvers import Step, ddim_step, noise_prediction
 from ..engine.plan import Place, RunningEdit
 from ..engine.prompts import prompts_of
@@ -99,9 +99,9 @@ class RunningLocalBlend(RunningEdit):
 
     def mask(self, x: Tensor) -> Tensor:
         """(B or 1, 1, h, w) in [0, 1]: where the target stays."""
-        size = x.shape[-2:]
         if self.edit.mask is not None:
-            return resized(self.edit.mask.to(x.device), size, "area")[:, None]
+            return on_cells(self.edit.mask, x)
+        size = x.shape[-2:]
         words = self.edit.words
         # A prompt that is limited to later steps has not been looked at yet.
         looked_at = [maps.mean for maps in (self.source_maps, self.target_maps) if maps.mean is not None]

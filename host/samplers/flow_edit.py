@@ -17,6 +17,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
+from ...attention.masks import on_cells
 from ...optimization.flow_edit import shifted, velocity_difference
 from ..engine.engine import Engine
 from ..engine.masks import require_of
@@ -27,7 +28,7 @@ from ..engine.run import carry_out
 from ..engine.stream import Stream
 from ..errors import GraftError
 from ..families.guidance import is_told_guidance, told
-from .latent_optimization import NoisedSource, RunningSourceScore, SourceScore, covered, kept_outside
+from .latent_optimization import NoisedSource, RunningSourceScore, SourceScore, kept_outside
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class FlowEditor(comfy.samplers.Sampler):
         engine: Engine = extra_args["model_options"]["transformer_options"][RUN_KEY]
         source, settings = self.source, self.settings
         clean = source.clean = source.clean.to(noise)
-        weights = 1.0 if settings.mask is None else covered(settings.mask, clean)
+        weights = 1.0 if settings.mask is None else on_cells(settings.mask, clean)
         latent, last, total = clean, settings.edited - settings.plain, settings.edited
 
         def denoise(x: Tensor, sigma: float) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ...attention.masks import on_cells
 from ...optimization.dds import dds_gradient, score_difference
 from ...optimization.descent import ADAM, Descent, descend
 from ..edits.key_value_mask import MaskKeysAndValues
@@ -283,20 +284,13 @@ def _weights(settings: Optimization, latent: Tensor) -> Tensor | float:
     """(B or 1, 1, h, w) of the gradient: 1 where the mask covers a cell, `outside` where it covers none."""
     if settings.mask is None:
         return 1.0
-    return settings.outside + (1 - settings.outside) * covered(settings.mask, latent)
-
-
-def covered(mask: Tensor, latent: Tensor) -> Tensor:
-    """(B or 1, 1, h, w): the part of each of a latent's cells that `mask` (B or 1, H, W) covers; (B or 1, 1, 1, h, w) of latents
-    that take a picture for a film of one frame."""
-    cells = torch.nn.functional.interpolate(mask[:, None].to(latent), latent.shape[-2:], mode="area")
-    return cells if latent.dim() == 4 else cells[:, :, None]
+    return settings.outside + (1 - settings.outside) * on_cells(settings.mask, latent)
 
 
 def kept_outside(mask: Tensor | None, latent: Tensor, edited: Tensor) -> Tensor:
     """`edited` where `mask` (B or 1, H, W) covers anything of a cell, else `latent` to the bit: on its way to the sampler's space and
     back a latent may lose one."""
-    return edited if mask is None else torch.where(covered(mask, latent) > 0, edited.to(latent), latent)
+    return edited if mask is None else torch.where(on_cells(mask, latent) > 0, edited.to(latent), latent)
 
 
 def _check(model, latent: Tensor, settings: Optimization, masks: Sequence[Tensor]) -> None:

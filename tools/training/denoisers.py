@@ -67,7 +67,7 @@ class UNet:
         self.alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0).float()
 
     def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised:
-        timesteps = (share * 1000).long()
+        timesteps = (share * 1000).long().clamp(max=999)
         kept = self.alphas[timesteps]
         rows = kept[:, None, None, None]
         # Errors count as errors of v (Salimans and Ho 2022): those of eps alone would leave layout and colour, which the noisiest
