@@ -34,11 +34,10 @@ class Check:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Other arguments go to pytest.", allow_abbrev=False)
     parser.add_argument("--comfyui", type=Path, required=True)
-    parser.add_argument("pytest_arguments", nargs=argparse.REMAINDER)
-    options = parser.parse_args()
-    rest = [word for word in options.pytest_arguments if word != "--"]
+    options, pytest_arguments = parser.parse_known_args()
+    rest = [word for word in pytest_arguments if word != "--"]
     with tempfile.TemporaryDirectory(prefix="graft-") as folder:
         # The contracts speak of the package `graft`, whatever the name of the folder it was cloned into.
         link = Path(folder) / PACK_NAME
