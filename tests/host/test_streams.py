@@ -590,10 +590,11 @@ def test_nothing_is_noted_where_the_trajectory_has_every_level(sd1, caplog):
 
 
 ALL = torch.ones(1, 16, 16)
+LEFT = (torch.arange(16) < 8).float().expand(1, 16, 16)
 WINDOWED = {
     "ReplaceSelfAttention": lambda stream, window, layers: ReplaceSelfAttention(stream, window, layers),
     "ReplaceKeysAndValues": lambda stream, window, layers: ReplaceKeysAndValues(stream, window, layers),
-    "MaskKeysAndValues": lambda stream, window, layers: MaskKeysAndValues(torch.zeros_like(ALL), window, layers),
+    "MaskKeysAndValues": lambda stream, window, layers: MaskKeysAndValues(LEFT, window, layers),
     "ReferenceAttention": lambda stream, window, layers: ReferenceAttention(stream, window, layers, "", layers, 0.3, "bilinear"),
     "LocalBlend": lambda stream, window, layers: LocalBlend(stream, window, None, ALL * 0, "the source's trajectory"),
     "BackgroundPreservation": lambda stream, window, layers: BackgroundPreservation(stream.trajectory, window, ALL * 0),

@@ -55,7 +55,7 @@ def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], l
 def view(boxes: Iterable[Box], frames: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What the editor shows of a workflow when it opens it: its upper left part, at a size at which it can be read."""
     corners = [(box.x, box.y - TITLE) for box in boxes] + [tuple(frame["bounding"][:2]) for frame in frames]
-    left, top = (min(corner[axis] for corner in corners) for axis in (0, 1))
+    left, top = (min((corner[axis] for corner in corners), default=0) for axis in (0, 1))
     return {"scale": VIEW_SCALE, "offset": [VIEW_LEFT / VIEW_SCALE - left, VIEW_TOP / VIEW_SCALE - top]}
 
 
