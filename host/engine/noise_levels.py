@@ -33,9 +33,10 @@ def percent_at(sampling, sigma: float) -> float:
 
 def require_picture_latent(model, latent: Tensor, name: str) -> None:
     """Raises `GraftError` unless a latent, from the input so named, is this model's of pictures, and the model adds noise to it."""
-    frames = latent.shape[2] if latent.dim() == 5 else 1
-    if latent.dim() not in (4, 5) or frames != 1:
-        what = f"{frames} frames" if latent.dim() == 5 else f"{latent.dim()} dimensions"
+    film = latent.dim() == 5 and model.get_model_object("latent_format").latent_dimensions == 3
+    frames = latent.shape[2] if film else 1
+    if not (film or latent.dim() == 4) or frames != 1:
+        what = f"{frames} frames" if film else f"{latent.dim()} dimensions"
         raise GraftError(f"{name}: its latent has {what}, of a picture it has 4 dimensions, or 5 with one frame; connect pictures")
     require_channels(model, latent, name, "encode the picture with the model's own VAE")
     sampling = model.get_model_object("model_sampling")

@@ -25,7 +25,7 @@ ZEROS, ONES = torch.full((1, *PIXELS), 1e-30), torch.ones(1, *PIXELS)  # nothing
 
 
 def box(top: int, bottom: int, left: int, right: int) -> torch.Tensor:
-    mask = ZEROS.clone()
+    mask = torch.zeros(1, *PIXELS)
     mask[:, top:bottom, left:right] = 1
     return mask
 

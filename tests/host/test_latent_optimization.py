@@ -451,7 +451,7 @@ ZEROS, ONES = torch.zeros_like(BOX), torch.ones_like(BOX)
 REFUSED = {
     "a mask of another aspect": ({**REMOVAL, "mask": BOX[:, :64]}, {}, r"^mask: it is 128 x 64 pixels, the latent 16 x 16 cells"),
     "an empty mask": ({**REMOVAL, "mask": ZEROS}, {}, r"^mask: it is empty"),
-    "an empty mask of the second picture": ({**HARMONISATION, "mask": torch.cat([BOX, ZEROS])}, {}, r"^mask: it is empty"),
+    "an empty mask of the second picture": ({**HARMONISATION, "mask": torch.cat([BOX, ZEROS])}, {}, r"^mask: number 2 of its 2 masks is empty"),
     "a full mask": ({**HARMONISATION, "mask": ONES}, {}, r"^mask: it covers the whole picture"),
     "three masks": ({**REMOVAL, "mask": BOX.expand(3, -1, -1)}, {}, r"^mask: it holds 3, the latent_image 1 pictures"),
     "no loss": (REMOVAL, {"perceptual": None}, r"^perceptual: background_weight above 0 needs a loss"),
