@@ -11,7 +11,7 @@ from ...attention.cross_attention import AttentionMap
 from ...attention.masks import Interpolation, token_mask, word_mask
 from ...attention.self_attention import Attend, Plain, Region
 from ..engine.masks import Grid
-from ..engine.plan import Place, RunningEdit
+from ..engine.plan import INPUTS, Place, RunningEdit
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
@@ -58,6 +58,7 @@ class RunningReferenceAttention(RunningEdit):
     tap: ClassVar[Tap] = "keys_values"
     changes = frozenset({"map"})
     ignores = frozenset({"keys", "values"})
+    takes_over = INPUTS  # As in the released code: where the reference is looked at, the source's layout is not kept.
 
     def __init__(self, edit: ReferenceAttention, run: Run) -> None:
         self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)

@@ -100,8 +100,12 @@ class Engine:
                 self.drop_taps()
             elif run.guided or run.plain:
                 self._run_streams(executor, model, x, timestep, model_options)
-            options = self._target_options(model_options, x)
-            return run.two_predictions.of(lambda listed: executor(model, listed, x, timestep, options), conds, sorted(run.guided))
+            listener = self._listener()
+            options = self._reporting(model_options, listener, x) if listener else model_options
+            denoised = run.two_predictions.of(lambda listed: executor(model, listed, x, timestep, options), conds, sorted(run.guided))
+            if listener:
+                listener.note_left_out()
+            return denoised
         finally:
             self.active = ()
 
@@ -111,14 +115,14 @@ class Engine:
         asked = [entry.get("uuid") for entry in cond or ()]
         return next((name for name, one in known.items() if one is cond or [entry.get("uuid") for entry in one] == asked), None)
 
-    def _target_options(self, model_options: dict, x: Tensor) -> dict:
-        """The options of the target's call. The first of a run shows what other nodes make of the latent and its tokens, even if no
+    def _listener(self) -> ReadPass | None:
+        """Who hears of the target's call. The first of a run shows what other nodes make of the latent and its tokens, even if no
         edit is active yet."""
         first, self.checked = not self.checked, True
         if not self.active and not first:
-            return model_options
+            return None
         checks = first and any(edit.changes for edit in self.edits)
-        return self._reporting(model_options, ReadPass(self.run, self.active, self.regions, checks), x)
+        return ReadPass(self.run, self.active, self.regions, checks)
 
     def _reporting(self, model_options: dict, listener: ReadPass | WritePass, x: Tensor) -> dict:
         """The options of a call in which the network reports to `listener`."""

@@ -14,7 +14,7 @@ from ...attention.self_attention import Attend, Plain, Region
 from ..families.attention import Attention, Inputs, Site
 from ..families.layer import BOTTLENECK, Layer
 from .plan import INPUTS, Place, RunningEdit, place_of
-from .precedence import Precedence
+from .precedence import Precedence, note_nothing
 from .sampling_run import Run
 from .shared_decoder import edited_call, tapped_call
 from .stream import Stream, Tap
@@ -89,13 +89,16 @@ class ReadPass:
     """What is seen of the picture, by edits, grid and rows: the run keeps it."""
     checks: bool = False
     """Whether every layer has to see all tokens, edited or not."""
+    applied: set[RunningEdit] = field(default_factory=set)
+    left_out: dict[RunningEdit, RunningEdit] = field(default_factory=dict)
+    """Edits of what goes in that acted somewhere in this call; and those that somewhere did not, beside one that takes over."""
 
     def attention_inputs(self, site: Site, inputs: Inputs) -> Inputs:
         if self.checks:
             site.require_all_tokens(inputs[0])
         edited = list(inputs)
         for rows, place in self._places(site):
-            changing = [edit for edit in self.active if edit.changes & INPUTS and edit.works_at(place)]
+            changing = self._applied([edit for edit in self.active if edit.works_at(place)])
             if not changing:
                 continue
             site.require_all_tokens(inputs[0])
@@ -114,7 +117,7 @@ class ReadPass:
         edited = []
         for rows, place in () if attention.imposed else self._places(attention.site):
             working = [edit for edit in self.active if edit.works_at(place)]
-            precedence = Precedence(self.run, place, [edit for edit in working if edit.changes & INPUTS])
+            precedence = Precedence(self.run, place, self._applied(working))
             changes = [*self._hiding(working, place, rows, attention), *self._computing(working, place, rows, attention)]
             if changes:
                 attention.site.require_all_tokens(attention.inputs[0])
@@ -125,6 +128,22 @@ class ReadPass:
             if edited:
                 self.run.note("another node replaces self-attention too; where an edit computes it, the edit takes its place")
         return attention.joined(edited)
+
+    def _applied(self, working: list[RunningEdit]) -> list[RunningEdit]:
+        """Those of the edits at work that change what goes in, but for those that another one takes over from."""
+        inputs = [edit for edit in working if edit.changes & INPUTS]
+        for other in working:
+            over = [edit for edit in inputs if edit.changes <= other.takes_over]
+            self.left_out.update(dict.fromkeys(over, other))
+            inputs = [edit for edit in inputs if edit not in over]
+        self.applied.update(inputs)
+        return inputs
+
+    def note_left_out(self) -> None:
+        """Says which edits acted nowhere in this call."""
+        for edit, other in self.left_out.items():
+            if edit not in self.applied:
+                note_nothing(self.run, edit, other.name)
 
     def _hiding(self, working: list[RunningEdit], place: Place, rows: slice, attention: Attention) -> list[Change]:
         """All edits that hide keys together, as one change."""

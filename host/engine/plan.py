@@ -83,6 +83,9 @@ class RunningEdit:
     ignores: frozenset[Part] = frozenset()
     """What it does not look at of what goes in, so that edits before it, which change no more than that, come to nothing."""
 
+    takes_over: frozenset[Part] = frozenset()
+    """Edits that change no more than that of what goes in are left out wherever this one works."""
+
     name: str = ""
     """What notes call it."""
 

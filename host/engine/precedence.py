@@ -41,11 +41,7 @@ class Precedence:
     def _overrule(self, later: Sequence[RunningEdit], parts: frozenset[Part]) -> None:
         for edit, left in self.left.items():
             if left and left <= parts:
-                names = " and ".join(one.name for one in later)
-                self.run.note(
-                    f"{edit.name} comes to nothing{self._rows(edit)} where {names} works too: both change the same attention, and the latter has the last word; "
-                    "leave one of them out, or give them other layers or other parts of the schedule"
-                )
+                note_nothing(self.run, edit, " and ".join(one.name for one in later), self._rows(edit))
             self.left[edit] = left - parts
 
     def _rows(self, edit: RunningEdit) -> str:
@@ -53,3 +49,11 @@ class Precedence:
         if self.place is None or not edit.works_at(replace(self.place, guided=not self.place.guided)):
             return ""
         return f" on the {'positive' if self.place.guided else 'negative'} prompt's rows"
+
+
+def note_nothing(run: Run, edit: RunningEdit, later: str, rows: str = "") -> None:
+    """Says that an edit changes nothing, on the `rows` named, beside those that come `later`."""
+    run.note(
+        f"{edit.name} comes to nothing{rows} where {later} works too: both change the same attention, and the latter has the last word; "
+        "leave one of them out, or give them other layers or other parts of the schedule"
+    )
