@@ -13,6 +13,7 @@ from pathlib import Path
 from hosting import machine
 from hosting.host_server import PACK, HostServer, ServerOptions, running_server, sees_accelerator
 from hosting.quickstart_error import QuickstartError, reporting
+from showing import demo_page
 from showing.demo_report import Report
 from showing.demo_run import run_all
 from showing.demo_workflows import shipped_workflows
@@ -36,7 +37,7 @@ def main() -> int:
     opened = []
 
     def show(report: Report) -> None:
-        report.write(options.output)
+        demo_page.write(report, options.output)
         if not opened and any(workflow.status == "passed" for workflow in report.workflows):
             opened.append(page)
             print(f"The page, which fills as workflows end: {page}", flush=True)

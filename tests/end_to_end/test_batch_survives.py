@@ -48,6 +48,7 @@ def test_a_full_disk_stops_the_run_and_room_lets_it_go_on(tmp_path, server):
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.full
 def test_a_server_that_hangs_is_replaced_and_its_row_runs_on_the_next(tmp_path, comfyui):
     """Stopped with SIGSTOP in the middle of a row: it holds its connections and says nothing."""
     backend = Local(ServerOptions(comfyui, device="cpu"), silence=4.0)
@@ -115,6 +116,7 @@ def wait_for(output: Path, rows: int, process: subprocess.Popen, log: Path) -> N
         time.sleep(0.05)
 
 
+@pytest.mark.full
 def test_a_ray_cluster_runs_rows_on_real_servers_and_replaces_a_worker_that_is_killed(tmp_path, comfyui, server):
     """One worker in each run of the tests; two, forty rows and all that can go wrong with --full, below."""
     output, log = tmp_path / "ray", tmp_path / "log"

@@ -21,6 +21,7 @@ from hosting.host_client import HostClient
 from hosting.host_server import ServerOptions, running_server
 from hosting.quickstart_error import QuickstartError
 from PIL import Image
+from showing import demo_page
 from showing.demo_report import Picture, Report, WorkflowReport, natural_order
 from showing.demo_run import run_all
 from showing.demo_workflows import Workflow, shipped_workflows
@@ -298,7 +299,7 @@ class TestDemo:
 
     def test_pictures_numbers_and_a_page_are_written(self, server, inverted, tmp_path):
         report = run_all([server], [inverted], tmp_path)
-        report.write(tmp_path)
+        demo_page.write(report, tmp_path)
         (found,) = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["workflows"]
         assert found["status"] == "passed"
         assert [picture["title"] for picture in found["pictures"]] == ["1 input", "2 result"]
@@ -317,7 +318,7 @@ class TestDemo:
         for name, height in (("in.png", 32), ("out.png", 64)):
             Image.new("RGB", (32, height)).save(tmp_path / name)
         workflow = WorkflowReport("Map", "passed", pictures=(Picture("1 input", "in.png"), Picture("2 map", "out.png")))
-        Report("", "", "", (workflow,)).write(tmp_path)
+        demo_page.write(Report("", "", "", (workflow,)), tmp_path)
         page = editor.page.context.browser.new_page()
         try:
             page.goto((tmp_path / "index.html").as_uri())
@@ -338,7 +339,7 @@ class TestDemo:
         )
         failed = WorkflowReport("Another", "failed", reason="no/spaces/in/this/path/" * 20)
         skipped = WorkflowReport("A third", "skipped", reason="needs files of yours (GraftLoadPixelDiffusion,CheckpointLoaderSimple)")
-        Report("0", "0", "a device of a long name " * 5, (passed, failed, skipped), waiting=2, seconds_left=30.0).write(tmp_path)
+        demo_page.write(Report("0", "0", "a device of a long name " * 5, (passed, failed, skipped), waiting=2, seconds_left=30.0), tmp_path)
         page = editor.page.context.browser.new_page(viewport={"width": 390, "height": 844})
         try:
             page.goto((tmp_path / "index.html").as_uri())
@@ -354,7 +355,7 @@ class TestDemo:
         seen = []
 
         def show(report: Report) -> None:
-            report.write(tmp_path)
+            demo_page.write(report, tmp_path)
             seen.append((report.waiting, report.seconds_left, (tmp_path / "index.html").read_text(encoding="utf-8")))
 
         names = ["First", "Second", "Third"]

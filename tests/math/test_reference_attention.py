@@ -31,7 +31,7 @@ OWN = attend(QUERY, OWN_KEY, OWN_VALUE)
 
 
 def attend_within(own, query, key, value, queries, keys, attend) -> torch.Tensor:
-    return Region.of(queries, keys).attend(lambda: own, query, key, value, attend)
+    return Region.of(queries, keys).attend(lambda: own, query, key, value, lambda query, key, value, rows=None: attend(query, key, value))
 
 
 def sr_attention(queries, keys) -> torch.Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import json
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
+from showing.demo_report import Picture, Report, WorkflowReport
 from showing.tasks import OTHER, TASKS
-
-if TYPE_CHECKING:
-    from showing.demo_report import Picture, Report, WorkflowReport
 
 SECONDS_BETWEEN_LOOKS = 4
 """How often a page that is not complete looks for more."""
@@ -151,3 +153,17 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             rows.append((prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)))
     return rows
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write report.json and index.html into a folder whose subfolders hold the pictures; who reads them meanwhile finds them whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"passed": report.passed, **asdict(report)}
+    _replace(folder / "report.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    _replace(folder / "index.html", page(report))
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from showing import demo_page
 
 
 @dataclass(frozen=True)
@@ -53,19 +48,6 @@ class Report:
     def passed(self) -> bool:
         """Whether no workflow failed."""
         return all(workflow.status != "failed" for workflow in self.workflows)
-
-    def write(self, folder: Path) -> None:
-        """Write report.json and index.html into a folder whose subfolders hold the pictures; who reads them meanwhile finds them whole."""
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {"passed": self.passed, **asdict(self)}
-        _replace(folder / "report.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        _replace(folder / "index.html", demo_page.page(self))
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 def natural_order(title: str) -> list[tuple[int, str]]:

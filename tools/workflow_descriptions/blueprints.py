@@ -178,7 +178,7 @@ def swap_word(layers: str = "paper", grid: str = "quarter (paper)", cfg: float =
         )
         sampled = sample(task, model, edited, trajectory, target, empty, cfg)
     with task.group("4 Keep the rest", below=box):
-        task.output("picture", keep(task, fitted, sampled, mask, SOFT_EDGE))
+        task.output("picture", keep(task, fitted, sampled, mask, task.input("soft_edge", SOFT_EDGE)))
     return task
 
 
@@ -219,7 +219,7 @@ def edit_with_reference(**case: str | float | Choice) -> Subgraph:
     with task.group("3 Edit", below=inverted.box) as box:
         edited = specref.edit(task, model, case, inverted, referred.mask)
     with task.group("4 Keep the rest", below=box):
-        task.output("picture", keep(task, fitted, edited, mask, SOFT_EDGE))
+        task.output("picture", keep(task, fitted, edited, mask, task.input("soft_edge", SOFT_EDGE)))
     return task
 
 
