@@ -104,7 +104,13 @@ def test_rows_that_see_the_same_are_one_call():
 
 def test_a_region_of_everything_asks_for_nothing_plain():
     everything = Region.of(torch.ones_like(SOME_QUERIES), SOME_KEYS)
-    edited = everything.attend(lambda: pytest.fail("plain attention is computed for nothing"), QUERY, KEY, VALUE, attend)
+    edited = everything.attend(
+        lambda: pytest.fail("plain attention is computed for nothing"),
+        QUERY,
+        KEY,
+        VALUE,
+        lambda query, key, value, rows=None: attend(query, key, value),
+    )
     torch.testing.assert_close(edited, sr_attention(torch.ones_like(SOME_QUERIES), SOME_KEYS), rtol=1e-10, atol=1e-10)
 
 
