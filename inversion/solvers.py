@@ -100,9 +100,10 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook 
 
     With lambda = -log(sigma) and h = lambda_next - lambda the step in sampler space is
     x_next = (sigma_next / sigma) x - (e^-h - 1) [m + h / (2 h_last) (m - m_last)], with m the predicted x0; the first
-    step is of first order, without the second term, and in runs of fewer than `FEW_STEPS` so is the last, in either direction. A last level of 0 returns the prediction itself; a first level of 0, where the solver has no
-    finite lambda, is left by one DDIM inversion step. Of a flow the step is exact for a constant m as well; its lambda is that of
-    the host's own solver, which stays finite at a noise level of 1, and the order is the same.
+    step is of first order, without the second term, and in runs of fewer than `FEW_STEPS` so is the last, in either direction.
+    A last level of 0 returns the prediction itself; a first level of 0, where the solver has no finite lambda, is left by one
+    DDIM inversion step. Of a flow the step is exact for a constant m as well; its lambda is that of the host's own solver,
+    which stays finite at a noise level of 1, and the order is the same.
     """
     last: tuple[Tensor, Tensor] | None = None
     steps = len(sigmas) - 1
