@@ -5,19 +5,28 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
+from torch.nn.functional import avg_pool2d, interpolate, pad
 
 SEAM_GRAIN = 8
 """Pixels: what is averaged of the colours beside a seam, so that their texture does not count."""
 
 
 def grown(mask: Tensor, radius: int) -> Tensor:
-    """(B, H, W): every pixel takes the mask's highest value within `radius` pixels, rows and columns counted alike."""
-    if radius == 0:
-        return mask
+    """(B, H, W), at least 0 or bool: every pixel takes the mask's highest value within `radius` pixels, rows and columns counted alike."""
+    return _highest_along(_highest_along(mask, radius, 1), radius, 2)
+
+
+def _highest_along(mask: Tensor, radius: int, dim: int) -> Tensor:
+    """The highest within `radius` pixels along one dimension: windows that double until they are 2 * radius + 1 pixels long."""
     width = 2 * radius + 1
-    tall = max_pool2d(mask[:, None], (width, 1), stride=1, padding=(radius, 0))
-    return max_pool2d(tall, (1, width), stride=1, padding=(0, radius))[:, 0]
+    borders = [0, 0] * (mask.ndim - 1 - dim) + [radius, radius]
+    highest, length = pad(mask, borders), 1
+    while length < width:
+        shift = min(length, width - length)
+        starts = highest.shape[dim] - shift
+        highest = torch.maximum(highest.narrow(dim, 0, starts), highest.narrow(dim, shift, starts))
+        length += shift
+    return highest
 
 
 def kept_outside(original: Tensor, edited: Tensor, mask: Tensor) -> Tensor:

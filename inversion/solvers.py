@@ -24,6 +24,9 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 Solver = Literal["ddim", "dpmpp_2m", "midpoint"]
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
 
+FEW_STEPS = 10
+"""Runs of DPM-Solver++ with fewer steps end with one of first order, as its authors' code has it (`lower_order_final`)."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -97,11 +100,13 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook 
 
     With lambda = -log(sigma) and h = lambda_next - lambda the step in sampler space is
     x_next = (sigma_next / sigma) x - (e^-h - 1) [m + h / (2 h_last) (m - m_last)], with m the predicted x0; the first
-    step is of first order. A last level of 0 returns the prediction itself; a first level of 0, where the solver has no
-    finite lambda, is left by one DDIM inversion step. Of a flow the step is exact for a constant m as well; its lambda is that of
-    the host's own solver, which stays finite at a noise level of 1, and the order is the same.
+    step is of first order, without the second term, and in runs of fewer than `FEW_STEPS` so is the last, in either direction.
+    A last level of 0 returns the prediction itself; a first level of 0, where the solver has no finite lambda, is left by one
+    DDIM inversion step. Of a flow the step is exact for a constant m as well; its lambda is that of the host's own solver,
+    which stays finite at a noise level of 1, and the order is the same.
     """
     last: tuple[Tensor, Tensor] | None = None
+    steps = len(sigmas) - 1
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if sigma == 0:
             arrived = invert_ddim(denoise, x, sigmas[:2], mixing=mixing)
@@ -113,7 +118,7 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook 
         else:
             h = sigma.log() - sigma_next.log()
             target = denoised
-            if last is not None:
+            if last is not None and not (steps < FEW_STEPS and index == steps - 1):
                 h_last, denoised_last = last
                 target = denoised + h / (2 * h_last) * (denoised - denoised_last)
             arrived = (sigma_next / sigma) * x - torch.expm1(-h) * target

@@ -50,7 +50,8 @@ class CrossAttentionControlNode(GraftNode):
                     "alignment",
                     options=list(ALIGNMENTS),
                     default="corrected",
-                    tooltip="as released: keeps the published code's misalignment of the words that follow one of unequal length.",
+                    tooltip="as released: keeps the published code's misalignment of the words that follow one of unequal length."
+                    " corrected: where the source's prompt is longer, the padding of the new one keeps a map of its own, not that of the word that stood there.",
                     advanced=True,
                 ),
             ],

@@ -296,3 +296,16 @@ def test_an_outline_is_the_masks_inner_edge_and_nothing_else():
     shown = outlined(MAIN.expand(2, -1, -1, -1), mask, colour)
     assert torch.equal(shown[0][line[0]], torch.tensor(colour).expand(int(line.sum()), -1))
     assert torch.equal(shown[1][~line[0]], MAIN[0][~line[0]])
+
+
+@pytest.mark.parametrize("size", [(40, 64), (512, 640), (770, 771)])
+def test_an_outline_is_all_of_the_mask_that_a_square_around_it_leaves(size):
+    """The pooling over squares written out, for lines of 1, 2 and 3 pixels, on masks that touch the border and are soft."""
+    image, mask = draw(6, 2, *size, 3), torch.zeros(2, *size)
+    mask[0, 5:, size[1] // 2 :] = 0.7
+    mask[1, size[0] // 4 : size[0] // 2, 3:-7] = draw(7, size[0] // 2 - size[0] // 4, size[1] - 10).sqrt().clamp(min=0.4)
+    inside, width = mask[:, None] >= 0.5, round(min(size) / 256) or 1
+    outside = torch.nn.functional.pad((~inside).float(), [width] * 4, value=1)
+    line = (inside & (torch.nn.functional.max_pool2d(outside, 2 * width + 1, stride=1) > 0))[:, 0]
+    assert line.any() and not line.all()
+    assert torch.equal(outlined(image, mask, (1.0, 0.0, 0.5)), torch.where(line[..., None], torch.tensor((1.0, 0.0, 0.5)), image))

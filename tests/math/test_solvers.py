@@ -140,6 +140,24 @@ def test_dpmpp_2m_takes_every_step_of_diffusers_dpm_solver(prediction, steps):
         torch.testing.assert_close(latent, theirs.double(), rtol=2e-6, atol=2e-6)  # their step computes in float32
 
 
+@pytest.mark.parametrize("steps", [2, 5, 9, 10, 20])
+@pytest.mark.parametrize("direction", [sample, invert])
+def test_dpmpp_2m_ends_with_a_step_of_first_order_below_ten_steps(direction, steps):
+    """The authors' multistep formula written out in the variance-preserving scale (Lu et al. 2022, Algorithm 2, and their `lower_order_final`)."""
+    sigmas = torch.logspace(-1.5, 1.1, steps + 1, dtype=torch.float64)
+    sigmas, denoise = sigmas.flip(0) if direction is sample else sigmas, contractive(0.5)
+    alphas = 1 / (1 + sigmas**2).sqrt()
+    noises, lambdas = alphas * sigmas, -sigmas.log()
+    x, seen = START * alphas[0], []
+    for s, t in zip(range(steps), range(1, steps + 1), strict=True):
+        seen.append(denoise(x / alphas[s], sigmas[s]))
+        h, target = lambdas[t] - lambdas[s], seen[s]
+        if s > 0 and (steps >= 10 or t < steps):
+            target = seen[s] + h / (2 * (lambdas[s] - lambdas[s - 1])) * (seen[s] - seen[s - 1])
+        x = noises[t] / noises[s] * x - alphas[t] * torch.expm1(-h) * target
+    torch.testing.assert_close(direction("dpmpp_2m", denoise, START, sigmas), x / alphas[-1], rtol=1e-9, atol=1e-9)
+
+
 def contractive(strength: float):
     """A denoiser whose noise changes less than the latent does, so that the fixed point exists and is found."""
 
