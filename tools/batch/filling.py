@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from .workflow import Workflow
 
 UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.|[. ]$|^\s')
 LONGEST = 150
-CANONICAL = json.JSONEncoder(sort_keys=True)
+CANONICAL = json.JSONEncoder(sort_keys=True, check_circular=False, default=str)  # YAML has dates
 RESERVED = frozenset({"results.jsonl", "index.html", "_batch", "con", "prn", "aux", "nul"})
 
 Picture = Path | dict
@@ -32,7 +33,7 @@ Picture = Path | dict
 class Filled:
     """A row as a workflow takes it. values: by place. pictures: the files among them. measured: truth and mask, where the row has them.
 
-    digest: of all of it (32 hexadecimal digits). source: the picture that is edited, as the manifest writes it, "" for none.
+    digest: of what the row asks for, see Filling.digest. source: the picture that is edited, as the manifest writes it, "" for none.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Filling:
     folder: Path
     carries: bool
     _columns: dict[str, Input | str] = field(default_factory=dict)
+    _goals: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, workflow: Workflow, manifest: Reader) -> Filling:
@@ -69,13 +71,11 @@ class Filling:
         measured: dict[str, Picture] = {}
         notes = dict(row.notes)
         brought: dict[Place, Any] = {}
-        content: dict[str, Any] = {}
         source = ""
         for column, value in row.values.items():
             try:
                 if column in MEASURED:
                     measured[column] = measured_picture(value, self.folder)
-                    content[column] = _state(measured[column])
                 input = self._input(column)
                 if input is None:
                     if column not in MEASURED:
@@ -93,15 +93,38 @@ class Filling:
             if input.file:
                 pictures.update(dict.fromkeys(input.places, fitting))
                 source = source or (value if isinstance(value, str) else "")
-            node, name = input.places[0]
-            content[f"{node}.{name}"] = _state(fitting) if input.file else fitting
         if problems:
             return problems
         for (node, name), value in brought.items():
             if name not in self.workflow.prompt[node]["inputs"]:
                 values.setdefault((node, name), value)
-        written = CANONICAL.encode(content).encode()
-        return Filled(row.id, values, pictures, measured, notes, blake2b(written, digest_size=16).hexdigest(), source)
+        try:
+            return Filled(row.id, values, pictures, measured, notes, self.digest(row), source)
+        except OSError as error:  # a file that has gone meanwhile
+            return [Problem(row.number, "", str(error))]
+
+    def digest(self, row: Row) -> str:
+        """What a row asks for, without filling it: its values as the manifest writes them, by where they go, and the states of its files.
+
+        32 hexadecimal digits. Columns that go nowhere do not count. A row that is filled without problems has a digest; for one that is
+        not this may raise ValueError, TypeError or OSError.
+        """
+        content: dict[str, Any] = {}
+        for column, value in row.values.items():
+            goal, is_file = self._goals.get(column) or self._goal(column)
+            if goal is None:
+                continue
+            if goal in content:
+                raise ValueError(f"another column sets {goal} too")
+            content[goal] = [value, file_state(os.path.join(self.folder, value))] if is_file and isinstance(value, str) else value
+        return blake2b(CANONICAL.encode(content).encode(), digest_size=16).hexdigest()
+
+    def _goal(self, column: str) -> tuple[str | None, bool]:
+        """All places that a column sets, or its own name where it is only measured against; and whether it names a file."""
+        input, is_measured = self._input(column), column in MEASURED
+        goal = (column if is_measured else None) if input is None else ",".join(f"{node}.{name}" for node, name in input.places)
+        found = self._goals[column] = goal, is_measured or input.file if input else is_measured
+        return found
 
     def _input(self, column: str) -> Input | None:
         """The input of a column, None for a column that goes nowhere. ValueError if that is a mistake."""
@@ -148,7 +171,3 @@ def prompt_with(workflow: Workflow, filled: Filled) -> tuple[dict[str, dict], di
         inputs = prompt[node]["inputs"]
         prompt[node] = {**prompt[node], "inputs": {**inputs, name: value}}
     return prompt, uploads
-
-
-def _state(picture: Picture) -> Any:
-    return file_state(picture) if isinstance(picture, Path) else picture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ def workflow_digest(workflow: Mapping[str, Any]) -> str:
     return digest(_meaning(workflow) if "nodes" in workflow else workflow)
 
 
-def file_state(path: Path) -> list[int]:
+def file_state(path: str | Path) -> list[int]:
     """Bytes and time of the last change (ns): what tells a changed file without reading it. OSError if there is none."""
-    found = path.stat()
+    found = os.stat(path)
     return [found.st_size, found.st_mtime_ns]
 
 

@@ -1,8 +1,8 @@
 """How the bookkeeping grows: many rows on workers that only wait, and what a finished run costs to take up again.
 
-    python tools scale [--rows N] [--workers N] [--ray N] [--output FILE]
+    python tools scale [--rows N] [--workers N] [--ray N] [--finished] [--folder FOLDER]
 
-Runs the real manifest reader, scheduler, record and outputs; the workers' one picture is made once. Writes a table as JSON.
+Runs the real manifest reader, scheduler, record and outputs; the workers' one picture is made once. Prints the numbers as JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .manifest import open_manifest
 from .page import Page
 from .plan import plan
 from .progress import Progress
-from .record import NAME, Record
+from .record import DONE, NAME, Record, Result, line_of
 from .run import Choices, Rows
 from .scheduler import Scheduler
 from .todo import Todo
@@ -92,6 +92,20 @@ def write_manifest(path: Path, rows: int) -> None:
             file.write(f'{{"id": "row-{number:07}", "Plain.color": {number % 0x1000000}, "notes": {{"set": "{number % 7}"}}}}\n')
 
 
+def write_record(folder: Path, rows: int) -> None:
+    """The manifest and the record of a finished run, a line and a file per row as a real one has them; without the pictures."""
+    write_manifest(folder / "manifest.jsonl", rows)
+    flow, manifest = _workflow(), open_manifest(folder / "manifest.jsonl")
+    filling = Filling.of(flow, manifest)
+    about = {"worker": "waiting-0", "ended": "2026-01-01T00:00:00+00:00", "versions": {"host": "0", "pack": "0", "models": {}}}
+    (folder / "out").mkdir()
+    with (folder / "out" / NAME).open("wb") as file:
+        for _, row in manifest.rows():
+            picture = {"path": f"{row.id}/result.png", "bytes": 72, "digest": "0" * 32, "saved": True}
+            result = Result(row.id, DONE, flow.digest, filling.digest(row), files=(picture,), notes=dict(row.notes), **about)
+            file.write(line_of(result))
+
+
 def measured_run(folder: Path, backend: WaitingThreads, rows: int) -> dict[str, float]:
     """Run what is left of a manifest of `rows` rows in a folder; what it took."""
     flow = _workflow()
@@ -142,6 +156,9 @@ def main() -> None:
     parser.add_argument("--ray", type=int, default=0, help="actors that wait, instead of threads")
     parser.add_argument("--seconds", type=float, default=0.0, help="how long they wait per row")
     parser.add_argument("--pictures", action="store_true", help="with a picture per row: a million small files")
+    parser.add_argument(
+        "--finished", action="store_true", help="takes up a finished run, whose record is written first, instead of running"
+    )
     parser.add_argument("--folder", type=Path, help="goes on in this folder instead of a new one that is removed")
     parser.add_argument("--comfyui", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -157,6 +174,8 @@ def main() -> None:
         backend = kind(options.ray or options.workers, options.seconds, files)
         folder = options.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
+        if options.finished and not (folder / "out").exists():
+            write_record(folder, options.rows)
         found = measured_run(folder, backend, options.rows)
         print(
             json.dumps({"workers": backend.size, "actors": bool(options.ray), **{name: round(value, 4) for name, value in found.items()}})
