@@ -69,7 +69,7 @@ def test_the_server_offers_the_blueprint(path, server):
 def test_blueprint_asks_for_a_model_pictures_and_few_things_more(path):
     definition = inside(path)
     assert [entry["type"] for entry in definition["inputs"][:3]] in (["MODEL", "CLIP", "VAE"], ["MODEL", "CONDITIONING", "VAE"])
-    assert len([entry for entry in definition["inputs"] if entry["type"] in ("STRING", "INT", "FLOAT", "COMBO")]) <= 10
+    assert len([entry for entry in definition["inputs"] if entry["type"] in ("STRING", "INT", "FLOAT", "COMBO")]) <= 11
     assert definition["description"] and definition["category"] == "Graft"
 
 

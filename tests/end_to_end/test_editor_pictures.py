@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from hosting.host_server import PACK
-from pictures import editor_pictures
 from PIL import Image
+
+from pictures import editor_pictures
 
 PAGES = (PACK / "README.md", *sorted((PACK / "docs").glob("*.md")))
 
