@@ -23,7 +23,8 @@ from graft.host.samplers.schedules import uniform_time_sigmas
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from .methods import (
+from .networks import Subject
+from .settings import (
     BLEND_FROM,
     BLEND_THRESHOLD,
     COMPOSED_GUIDANCE,
@@ -40,7 +41,6 @@ from .methods import (
     TAU_A,
     TAU_B,
 )
-from .networks import Subject
 
 FEWEST = 10
 """DPM-Solver++'s code ends runs of fewer steps with one of first order."""
@@ -405,13 +405,3 @@ def slerp(h: Tensor, content: Tensor, gamma: float) -> Tensor:
     content = content * h.norm() / content.norm()
     angle = ((h * content).sum() / h.norm().square()).clamp(-1 + 1e-6, 1 - 1e-6).acos()
     return (((1 - gamma) * angle).sin() * h + (gamma * angle).sin() * content) / angle.sin()
-
-
-PROCEDURES: dict[str, Callable[[Subject], Tensor]] = {
-    "free_prompt_editing": free_prompt_editing,
-    "specref": specref,
-    "tf_icon": tf_icon,
-    "freecompose": freecompose,
-    "injectfusion": injectfusion,
-}
-"""By the names of `METHODS`: each gives the edited latents (1, C, h, w) in the VAE's space."""

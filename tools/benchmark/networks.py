@@ -45,7 +45,7 @@ FLUX = {
 }
 
 SMALL: dict[str, Mapping[str, Any]] = {
-    "sd15": {"model_channels": 64},
+    "sd15": {"model_channels": 32},
     "sd21": {"model_channels": 64},
     "sdxl": {"model_channels": 64, "transformer_depth": [0, 0, 1, 1, 2, 2], "transformer_depth_middle": 2}
     | {"transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2]},
@@ -72,6 +72,8 @@ class Subject:
     exceptional: list
     words: tuple[str, str]
     steps: int
+    rounds: int
+    """How often it is measured."""
 
     def sigmas(self, scheduler: str = "ddim_uniform") -> Tensor:
         """(steps + 1,), descending."""
@@ -107,10 +109,12 @@ def miniature(steps: int = 25) -> Subject:
     ]
     latents = laboratory.encode(picture(scenes).pictures).split(1)
     prompts = [laboratory.conditioning([text]) for text in ("a photo of a ball on grass", "a photo of a cube on grass", "")]
-    return Subject("miniature", laboratory.model, *latents, *prompts, encode_exceptional_prompt(laboratory.clip), ("ball", "cube"), steps)
+    return Subject(
+        "miniature", laboratory.model, *latents, *prompts, encode_exceptional_prompt(laboratory.clip), ("ball", "cube"), steps, 7
+    )
 
 
-def of_random_weights(kind: str, side: int, steps: int, dtype: torch.dtype, small: bool = False) -> Subject:
+def of_random_weights(kind: str, side: int, steps: int, dtype: torch.dtype, rounds: int = 3, small: bool = False) -> Subject:
     """A network of a `kind` of `CONTEXT` with pictures `side` pixels wide and high."""
     config = _config(kind, small)
     config.set_inference_dtype(dtype, None)
@@ -126,7 +130,7 @@ def of_random_weights(kind: str, side: int, steps: int, dtype: torch.dtype, smal
     # The exceptional prompt's states are all the same.
     exceptional = [[states[:, :1].expand_as(states).contiguous(), options] for states, options in _prompt(kind, "", generator)]
     bits = {torch.float32: "", torch.bfloat16: ", bf16", torch.float16: ", fp16"}[dtype]
-    return Subject(f"{'small ' * small}{kind}, {side} px{bits}", patcher, *latents, *prompts, exceptional, WORDS, steps)
+    return Subject(f"{'small ' * small}{kind}, {side} px{bits}", patcher, *latents, *prompts, exceptional, WORDS, steps, rounds)
 
 
 def _config(kind: str, small: bool):
