@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
@@ -53,80 +52,94 @@ def peak_memory(work: Callable[[], Any], device: torch.device) -> float:
     return max(accumulate(sizes), default=0) / MIB
 
 
-@dataclass
-class Rows:
-    """How many rows a network was asked for, and of how many it computed the decoder alone."""
+class Call(NamedTuple):
+    """What a network was called with, without what others put around it."""
 
-    whole: int = 0
-    decoders: int = 0
+    network: Any
+    inputs: tuple
+    named: dict
+
+    @staticmethod
+    def of(network, inputs: tuple, named: dict, rows: int) -> Call:
+        """The first rows of a call: it may compute fewer than it was given."""
+        kept = {name: _first(part, rows) for name, part in named.items()}
+        return Call(network, tuple(_first(part, rows) for part in inputs), {**kept, "transformer_options": {}})
+
+    def again(self) -> None:
+        # Past the module's own call, whose hooks look on.
+        self.network.forward(*self.inputs, **self.named)
+
+
+def _first(part: Any, rows: int) -> Any:
+    return part[:rows] if isinstance(part, torch.Tensor) and part.dim() else part
+
+
+class Rows:
+    """The rows that a network computes, and of how many the decoder alone."""
+
+    def __init__(self) -> None:
+        self.whole, self._decoded, self._most = 0, 0, 0
+        self._largest: Call | None = None
+
+    @property
+    def decoders(self) -> int:
+        return max(0, self._decoded - self.whole)
+
+    def largest_again(self) -> None:
+        """The call with the most rows."""
+        self._largest.again()
+
+    def encode(self, network, inputs: tuple, named: dict, rows: int) -> None:
+        self.whole += rows
+        if rows > self._most:
+            self._most, self._largest = rows, Call.of(network, inputs, named, rows)
+
+    def decode(self, _, inputs: tuple) -> None:
+        self._decoded += len(inputs[0])
 
 
 @contextmanager
 def counted(network) -> Iterator[Rows]:
     """The rows that the network computes meanwhile."""
-    counts = {"encoded": 0, "decoded": 0}
-
-    def count(name: str):
-        def hook(_, inputs) -> None:
-            counts[name] += len(inputs[0])
-
-        return hook
-
-    ends = ("encoded", _first_part(network)), ("decoded", network.output_blocks[0][0] if isinstance(network, UNetModel) else None)
-    hooks = [part.register_forward_pre_hook(count(name)) for name, part in ends if part is not None]
     rows = Rows()
-    try:
+    decoder = network.output_blocks[0][0].register_forward_pre_hook(rows.decode) if isinstance(network, UNetModel) else None
+    with _after_calls(network, rows.encode):
         yield rows
+    if decoder is not None:
+        decoder.remove()
+
+
+@contextmanager
+def _after_calls(network, told: Callable[[Any, tuple, dict, int], None]) -> Iterator[None]:
+    """Has `told` hear of every call of the network just after it, with the rows that it computed."""
+    first = network.input_blocks[0][0] if isinstance(network, UNetModel) else network.img_in
+    encoded: list[int] = []
+
+    def after(_, inputs: tuple, named: dict, __) -> None:
+        for rows in tuple(encoded):
+            told(network, inputs, named, rows)
+        encoded.clear()
+
+    hooks = (
+        first.register_forward_pre_hook(lambda _, inputs: encoded.append(len(inputs[0]))),
+        network.register_forward_hook(after, with_kwargs=True),
+    )
+    try:
+        yield
     finally:
         for hook in hooks:
             hook.remove()
-        rows.whole, rows.decoders = counts["encoded"], max(0, counts["decoded"] - counts["encoded"])
 
 
-def _first_part(network):
-    """The module that every row passes first."""
-    return network.input_blocks[0][0] if isinstance(network, UNetModel) else network.img_in
-
-
-@dataclass
 class RowsAlone:
-    """Has the network compute the rows of every call once more, just after it, with nothing around them: so that both meet the machine
-    in the same state."""
+    """Has a network compute the rows of every call once more, just after it, with nothing around them: so both meet the machine in the
+    same state."""
 
-    network: Any
-    seconds: float = 0.0
-    largest: tuple[tuple, dict] = ((), {})
-    """What the call with the most rows was given."""
-    _encoded: list[int] = field(default_factory=list)
+    def __init__(self, network) -> None:
+        self.network, self.seconds = network, 0.0
 
-    @contextmanager
-    def beside(self) -> Iterator[None]:
-        hooks = (
-            _first_part(self.network).register_forward_pre_hook(lambda _, inputs: self._encoded.append(len(inputs[0]))),
-            self.network.register_forward_hook(self._again, with_kwargs=True),
-        )
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
+    def beside(self) -> AbstractContextManager[None]:
+        return _after_calls(self.network, self._again)
 
-    def _again(self, _, inputs: tuple, named: dict, __) -> None:
-        # A call may compute fewer rows than it was given.
-        encoded, self._encoded = self._encoded, []
-        for rows in encoded:
-            args, kwargs = tuple(_of(part, rows) for part in inputs), {name: _of(part, rows) for name, part in named.items()}
-            kwargs["transformer_options"] = {}
-            if not self.largest[0] or rows > len(self.largest[0][0]):
-                self.largest = args, kwargs
-            self.seconds += seconds(lambda args=args, kwargs=kwargs: self.network.forward(*args, **kwargs))
-        self._encoded = []
-
-    def largest_again(self) -> None:
-        """The call with the most rows."""
-        args, kwargs = self.largest
-        self.network.forward(*args, **kwargs)
-
-
-def _of(part: Any, rows: int) -> Any:
-    return part[:rows] if isinstance(part, torch.Tensor) and part.dim() else part
+    def _again(self, network, inputs: tuple, named: dict, rows: int) -> None:
+        self.seconds += seconds(Call.of(network, inputs, named, rows).again)

@@ -35,22 +35,27 @@ def ratio(one: Times, other: Times) -> Times:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """What does not depend on the machine's speed. `memory`: MiB beyond the weights, by "shipped", "naive", "rows alone"; `difference`:
+    the largest between the pictures of both, over the largest value."""
+
+    rows: int
+    decoders: int
+    naive_rows: int
+    memory: dict[str, float]
+    difference: float
+
+
+@dataclass(frozen=True)
 class Result:
-    """A method on a network. `shipped`, `rows_alone` and `naive` are of the whole procedure, inversions included; `edit` is the edit
-    alone, `again` what it takes when it is run again."""
+    """A method on a network; times are of the whole procedure, inversions included."""
 
     method: str
     network: str
     shipped: Times
     rows_alone: Times
     naive: Times
-    rows: int
-    decoders: int
-    naive_rows: int
-    memory: dict[str, float]
-    """MiB beyond the weights, by "shipped", "rows alone", "naive"."""
-    difference: float
-    """The largest between the pictures of both, over the largest value."""
+    observed: Observed
 
     @property
     def faster(self) -> Times:
@@ -63,7 +68,8 @@ class Result:
     @property
     def extra_memory(self) -> tuple[float, float]:
         """MiB beyond those of the rows alone: as shipped, naive."""
-        return tuple(max(0.0, self.memory[name] - self.memory["rows alone"]) for name in ("shipped", "naive"))
+        memory = self.observed.memory
+        return tuple(max(0.0, memory[name] - memory["rows alone"]) for name in ("shipped", "naive"))
 
 
 def machine() -> str:
@@ -74,25 +80,16 @@ def machine() -> str:
     return f"a processor of kind {name} with {torch.get_num_threads()} of its threads, torch {torch.__version__}"
 
 
-HEADER = (
-    "method",
-    "network",
-    "against the paper's procedure",
-    "over its rows alone",
-    "seconds",
-    "rows (decoders)",
-    "rows, naive",
-    "MiB",
-    "MiB, naive",
-)
-HEADER += ("MiB, rows alone", "difference")
+HEADER = ("method", "network", "against the paper's procedure", "over its rows alone", "seconds", "rows (decoders)", "rows, naive")
+HEADER += ("MiB, rows alone", "MiB beside, shipped", "MiB beside, naive", "difference")
 
 
 def table(results: Sequence[Result]) -> str:
     """Markdown."""
     lines = [HEADER, ("---",) * len(HEADER)]
     for result in results:
-        decoders = f" ({result.decoders})" if result.decoders else ""
+        observed, extra = result.observed, result.extra_memory
+        decoders = f" ({observed.decoders})" if observed.decoders else ""
         lines.append(
             (
                 result.method,
@@ -100,10 +97,11 @@ def table(results: Sequence[Result]) -> str:
                 f"{result.faster.median:.2f} x (± {result.faster.spread:.0f} %)",
                 f"{result.overhead.median:.2f} (± {result.overhead.spread:.0f} %)",
                 f"{result.shipped.median:.3g}",
-                f"{result.rows}{decoders}",
-                str(result.naive_rows),
-                *(f"{result.memory[name]:.0f}" for name in ("shipped", "naive", "rows alone")),
-                f"{result.difference:.0e}",
+                f"{observed.rows}{decoders}",
+                str(observed.naive_rows),
+                f"{observed.memory['rows alone']:.1f}",
+                *(f"{mebibytes:.1f}" for mebibytes in extra),
+                f"{observed.difference:.0e}",
             )
         )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
