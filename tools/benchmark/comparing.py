@@ -13,7 +13,7 @@ from .results import Observed, Result, Times
 def compare(subject: Subject, method: Method, rounds: int) -> Result:
     """Memory and pictures are looked at first, which warms up; then come `rounds` in which everything takes its turn."""
     network, observed = subject.model.model.diffusion_model, observe(subject, method)
-    beside = method.prepare(subject).beside
+    beside = method.prepare(subject).beside()
     times: dict[str, list[float]] = {"shipped": [], "rows alone": [], "naive": []}
     for _ in range(rounds):
         alone = RowsAlone(network)

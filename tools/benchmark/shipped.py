@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import comfy.samplers
 import torch
@@ -56,16 +57,20 @@ Run = Callable[[], Tensor]
 """Samples the edited latents (1, C, h, w), in the VAE's space; as often as it is called, as an artist presses Run again."""
 
 
-def nothing() -> None:
-    """What most methods compute beside whole rows."""
+Work = Callable[[], None]
+
+
+def nothing_beside() -> Work:
+    """Most methods compute whole rows and no more."""
+    return lambda: None
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A method ready to run; `beside` is what it computes that is no whole row of the network."""
+    """A method ready to run; `beside` makes what computes alone what it computes that is no whole row of the network."""
 
     run: Run
-    beside: Callable[[], None] = nothing
+    beside: Callable[[], Work] = nothing_beside
 
 
 def edited(subject: Subject, edits: Sequence[Edit], start: Tensor, sigmas: Tensor, guidance: float, sampler) -> Run:
@@ -158,10 +163,10 @@ def injectfusion(subject: Subject) -> Shipped:
     def run() -> Tensor:
         return _guided(mixing, subject, GUIDANCE).sample(start, latent, sampler, sigmas, disable_pbar=True, seed=SEED)
 
-    return Shipped(run, _decoders(subject, injections))
+    return Shipped(run, partial(_decoders, subject, injections))
 
 
-def _decoders(subject: Subject, times: int) -> Callable[[], None]:
+def _decoders(subject: Subject, times: int) -> Work:
     """The network's decoder alone, `times` times over a row."""
     network, device = subject.model.model.diffusion_model, subject.model.load_device
     dtype = subject.model.model.get_dtype_inference()
