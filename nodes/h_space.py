@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..host.edits.h_space import MixHSpace
 from ..host.engine.plan import plan_of
+from ..host.engine.queued import QueuedNode
 from ..host.engine.run import carry_out
 from ..host.engine.stream import Stream
 from ..host.families.layers import require_bottleneck
@@ -92,6 +93,12 @@ class MixHSpaceNode(GraftNode):
         )
 
     @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        if node.value("preset") in GAMMAS or node.value("preset.gamma"):
+            node.require_turn("h")
+
+    @classmethod
     def execute(cls, model, content, content_conditioning, preset, adapt_to_steps, course, mixing, mask=None) -> io.NodeOutput:
         require_bottleneck(model)
         gamma = preset["gamma"] if preset["preset"] == "custom" else GAMMAS[preset["preset"]]
@@ -121,6 +128,8 @@ class RecordContent(RecordTrajectory):
 
 
 class AsymmetricSamplerNode(GraftNode):
+    SERVES = AsymmetricSampler.serves
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         custom = [

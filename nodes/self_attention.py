@@ -7,6 +7,7 @@ from ..host.edits.key_value_mask import MaskKeysAndValues
 from ..host.edits.reference_attention import ReferenceAttention
 from ..host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
 from ..host.engine.plan import plan_of
+from ..host.engine.queued import QueuedNode
 from ..host.engine.run import carry_out
 from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
@@ -17,6 +18,7 @@ from .types import (
     SOURCE_PROMPT,
     TrajectoryType,
     chosen_layers,
+    closed,
     layers_input,
     map_grid_input,
     map_layers,
@@ -202,6 +204,12 @@ class ReferenceAttentionNode(GraftNode):
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
         )
+
+    @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        if node.source("target_mask") is None and not closed(node.value("start_percent"), node.value("end_percent")):
+            node.require_words("target_words", node.new_words())
 
     @classmethod
     def execute(

@@ -44,6 +44,11 @@ def window_inputs(end: float, start: float = 0.0) -> list:
     ]
 
 
+def closed(start: float | None, end: float | None) -> bool:
+    """Whether a window of `window_inputs` holds no step, or may hold none: None is a number that only a run can tell."""
+    return start is None or end is None or end <= start
+
+
 def skip_input(tooltip: str, optional: bool = False) -> io.Float.Input:
     """The part of a trajectory's steps before the start."""
     return io.Float.Input("skip", default=0.0, min=0.0, max=0.99, step=0.01, tooltip=tooltip, optional=optional, advanced=True)
