@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import webbrowser
 from pathlib import Path
 
 from hosting.cache_folder import cache_folder
 from hosting.host_server import LIVE_PREVIEWS, ServerOptions, log_tail, running_server
 from hosting.quickstart_error import QuickstartError, reporting
+
+from pictures import photographs
 
 
 def main() -> int:
@@ -31,10 +34,17 @@ def main() -> int:
         print(f"\n  {server.address}\n")
         print("Graft's workflows are in the template browser (Templates in the bar on the left, then graft).")
         print(f"Models: {models}\nPictures, settings and log: {base}\nStop with Ctrl-C.", flush=True)
+        threading.Thread(target=_add_photographs, args=(base / "input",), daemon=True).start()
         if sys.stdout.isatty():
             webbrowser.open(server.address)
         code = server.process.wait()
         raise QuickstartError(f"ComfyUI ended by itself (exit code {code}). The end of its log:\n{log_tail(server.log)}")
+
+
+def _add_photographs(folder: Path) -> None:
+    """Photographs beside the examples, if they are to be had; the server runs already."""
+    if added := photographs.put_into(folder, cache_folder()):
+        print(f"Photographs for Load Image: {', '.join(path.name for path in added)} ({photographs.CREDIT}).", flush=True)
 
 
 if __name__ == "__main__":

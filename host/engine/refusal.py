@@ -1,4 +1,4 @@
-"""Prompts that are bound to fail, refused when they are queued: the host runs nothing of them but the sentence that says why."""
+"""Prompts that are bound to fail, refused when they are queued: nothing of them runs, and the editor shows the sentence that says why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ REFUSAL = "GraftRefusal"
 
 
 class Refusal:
-    """What is run in the place of a node that would fail, so that the error is shown there. It stands in no list of nodes."""
+    """What is queued in the place of a node that would fail: the host's own check of the prompt refuses it, and the editor marks the node and
+    shows the message, which it would hide behind a button were it a run's. It stands in no list of nodes."""
 
     CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE, DEV_ONLY = "Graft", "refuse", (), True, True
 
@@ -21,7 +22,12 @@ class Refusal:
     def INPUT_TYPES(cls) -> dict:
         return {"required": {"message": ("STRING", {})}}
 
+    @classmethod
+    def VALIDATE_INPUTS(cls, message: str):
+        raise GraftError(message)
+
     def refuse(self, message: str):
+        """The host does not come to this."""
         raise GraftError(message)
 
 
@@ -37,7 +43,7 @@ def watch_prompts() -> None:
 
 
 def refused(request: dict) -> dict:
-    """A request to queue a prompt as the host goes on with it: as it came, or with nothing left to run but a `Refusal`.
+    """A request to queue a prompt as the host goes on with it: as it came, or with nothing left of it but a `Refusal`.
 
     A node sees that it would fail in its `foresee`. The message begins as all do, with titles as the artist sees them.
     """
