@@ -23,6 +23,7 @@ COMMANDS = {
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",
+    "throughput": "batch",
     "train_miniature": "training",
 }
 """The folder of each command."""
