@@ -293,16 +293,19 @@ def test_cases_of_the_evaluation_fit_the_workflows_of_the_miniature(tmp_path, ob
     assert list(islice(cases(change), 3)) == list(islice(cases(change), 50))[:3]
 
 
-def test_an_experiment_gives_the_same_numbers_for_cases_that_went_through_a_batch(tmp_path, backend):
-    """The oracle is the experiment itself: its own inversion and edit of the same scenes, in one batch."""
+def test_an_experiment_gives_the_same_numbers_for_cases_that_went_through_a_batch(tmp_path, backend, monkeypatch):
+    """The oracle is the experiment itself, here of few steps: its own inversion and edit of the same scenes, in one batch."""
     import torch
+    from evaluation import free_prompt_editing
     from evaluation.batched import EDITS, measured, results
     from evaluation.drawn_cases import cases
     from evaluation.free_prompt_editing import edit, inverted, measure
     from evaluation.laboratory import Laboratory, picture
 
     few = list(islice(cases("recolour"), 3))
-    rows = manifest(tmp_path / "cases.jsonl", *(case.row() for case in few))
+    steps = 5
+    monkeypatch.setattr(free_prompt_editing, "STEPS", steps)
+    rows = manifest(tmp_path / "cases.jsonl", *({**case.row(), "BasicScheduler.steps": steps} for case in few))
     flow, output = WORKFLOWS / "more" / "Free-Prompt-Editing (miniature).json", tmp_path / "out"
     assert run(Choices(flow, rows, output, saved_only=True), backend, quiet) == 0
     sources, targets = picture(case.scene for case in few), picture(case.asked for case in few)
