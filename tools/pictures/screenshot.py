@@ -197,6 +197,11 @@ class Editor:
 
     def press_run(self) -> None:
         """Press Run, and listen to what becomes of it."""
+        self.listen_to_a_run()
+        self.page.get_by_test_id("queue-button").click()
+
+    def listen_to_a_run(self) -> None:
+        """Listen to what becomes of the run that somebody is about to start."""
         self.page.evaluate(
             """async () => {
                 window.graftEnd = null;
@@ -207,7 +212,6 @@ class Editor:
                 app.api.addEventListener('progress_state', event => { window.graftProgress = Object.values(event.detail.nodes) });
             }"""
         )
-        self.page.get_by_test_id("queue-button").click()
 
     def wait_for_progress(self, kind: str, seconds: float = 120) -> None:
         """Wait until a node of this class, inside a subgraph or not, is at work and has done a step."""
