@@ -37,7 +37,11 @@ def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
         "groups": drawn.frames,
         **({"definitions": {"subgraphs": definitions}} if definitions else {}),
         "config": {},
-        "extra": {"description": graph.description, "ds": view(drawn.boxes, drawn.frames), **(_form(graph.app, drawn) if graph.app else {})},
+        "extra": {
+            "description": graph.description,
+            "ds": view(drawn.boxes, drawn.frames),
+            **(_form(graph.app, drawn) if graph.app else {}),
+        },
         "version": 0.4,
     }
 
