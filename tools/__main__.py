@@ -17,6 +17,8 @@ COMMANDS = {
     "host_functions": "building",
     "overhead": "benchmark",
     "processors": "checking",
+    "publishing": "checking",
+    "registry_pictures": "pictures",
     "random_checkpoint": "benchmark",
     "reliability": "checking",
     "scale": "batch",
