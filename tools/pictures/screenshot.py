@@ -206,11 +206,24 @@ class Editor:
             """async () => {
                 window.graftEnd = null;
                 window.graftProgress = [];
+                window.graftPreviews = {};
                 window.graftPrompt = (await app.graphToPrompt()).output;
                 for (const name of ['execution_success', 'execution_error', 'execution_interrupted'])
                     app.api.addEventListener(name, event => { window.graftEnd = event.detail.prompt_id });
                 app.api.addEventListener('progress_state', event => { window.graftProgress = Object.values(event.detail.nodes) });
+                window.graftCount ??= event => {
+                    const node = event.detail.nodeId;
+                    window.graftPreviews[node] = (window.graftPreviews[node] ?? 0) + (event.detail.blob.size > 0);
+                };
+                app.api.addEventListener('b_preview_with_metadata', window.graftCount);
             }"""
+        )
+
+    def seen_at_work(self) -> dict[str, tuple[int, int]]:
+        """Of the nodes of the last run that count steps, by the id in the prompt: their steps, and the pictures that came of them on the way."""
+        return self.page.evaluate(
+            """() => Object.fromEntries(window.graftProgress
+                .filter(node => node.max > 1).map(node => [node.node_id, [node.max, window.graftPreviews[node.node_id] ?? 0]]))"""
         )
 
     def wait_for_progress(self, kind: str, seconds: float = 120) -> None:
