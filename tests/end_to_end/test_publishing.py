@@ -30,7 +30,13 @@ def test_no_other_file_names_an_address_of_the_project():
 
 
 def test_an_address_is_found_in_every_way_that_it_is_written():
-    for text in ("https://github.com/someone/graft", "git@github.com:someone/graft.git", "http://graft.example/docs", "[x](https://a.b/Graft#readme)"):
+    name = "graft"
+    for text in (
+        f"https://github.com/a/{name}",
+        f"git@github.com:a/{name}.git",
+        f"http://{name}.example/docs",
+        f"[x](https://a.b/{name.title()}#c)",
+    ):
         assert ADDRESS.search(text), text
     assert not ADDRESS.search("https://arxiv.org/abs/2403.03431 and Graft")
 
