@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.edits.background_preservation import BackgroundPreservation
+from ..host.edits.composition import released_window
 from ..host.edits.local_blend import BlendWords, LocalBlend
 from ..host.engine.plan import plan_of
 from ..host.engine.run import carry_out
@@ -118,6 +119,10 @@ class LocalBlendNode(GraftNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
 
 
+PRESERVATION_MODES = {"every step": "every step", "released code": "released"}
+"""Names of the modes in the UI."""
+
+
 class BackgroundPreservationNode(GraftNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -153,16 +158,26 @@ class BackgroundPreservationNode(GraftNode):
                     tooltip="Pixels over which the region's edge is soft, inwards.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(PRESERVATION_MODES),
+                    default="every step",
+                    tooltip="every step: the model looks at the main picture's background in every step. released code: as the official code, which "
+                    "blends a latent only after the model has looked at it, and the predictions of the first two steps instead of their latents; with "
+                    "Composite Attention's mode of that name it makes the official picture. Needs DPM-Solver++ 2M; for comparison.",
+                    advanced=True,
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the step operator. Sample it with Graft Sampler.")],
         )
 
     @classmethod
-    def execute(cls, model, main, region, end_percent, feather) -> io.NodeOutput:
-        window = Window.of_percent(model, 0.0, end_percent)
-        if window.empty:
+    def execute(cls, model, main, region, end_percent, feather, mode="every step") -> io.NodeOutput:
+        if end_percent == 0:
             return io.NodeOutput(model)
-        edit = BackgroundPreservation(main, window, soft_edged("region", region, (feather + 1) // 2))
+        released = PRESERVATION_MODES[mode] == "released"
+        window = released_window(main, end_percent) if released else Window.of_percent(model, 0.0, end_percent)
+        edit = BackgroundPreservation(main, window, soft_edged("region", region, (feather + 1) // 2), PRESERVATION_MODES[mode])
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
