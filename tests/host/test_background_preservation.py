@@ -18,7 +18,7 @@ from graft.inversion.solvers import Prediction, ddim_step, dpmpp_step, noise_pre
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.latents import BackgroundPreservationNode
 from tiny_models import make_model, noise, prompt, random_trajectory, sample_from, schedule, snapshot, watched
-from written_out import guided, predict, released_multistep, require_close
+from written_out import guided, predict, released_multistep, released_stream, require_close
 
 STEPS, CFG = 5, 3.0
 MAIN, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
@@ -206,15 +206,9 @@ def test_regions_of_any_size_fit_pictures_of_every_shape(sd1, size):
 RELEASED = {"mode": "released code"}
 
 
-def solved(model, steps: int, batch: int = 1) -> tuple[Trajectory, list[torch.Tensor]]:
-    """The main picture as the released code has it, sampled from its noise beside the target, with its predictions."""
-    sigmas, predictions = uniform_time_sigmas(model, steps), []
-
-    def predicted(index: int, x: torch.Tensor) -> torch.Tensor:
-        predictions.append(predict(model, x.float(), sigmas[index], MAIN))
-        return predictions[-1]
-
-    latents = torch.stack(released_multistep(predicted, noise(11, batch, *SIZE) * (1 + sigmas[0] ** 2).sqrt(), sigmas)).float()
+def solved(model, steps: int) -> tuple[Trajectory, list[torch.Tensor]]:
+    sigmas = uniform_time_sigmas(model, steps)
+    latents, predictions = released_stream(model, noise(11, 1, *SIZE) * (1 + sigmas[0] ** 2).sqrt(), sigmas, MAIN)
     return Trajectory(latents, sigmas, "recorded", model_fingerprint(model), conditioning_fingerprint(MAIN)), predictions
 
 

@@ -99,6 +99,17 @@ def released_multistep(predict_at: Callable[[int, Tensor], Tensor], x: Tensor, s
     raise ValueError("no steps")
 
 
+def released_stream(model, x: Tensor, sigmas: Tensor, conditioning: list) -> tuple[Tensor, list[Tensor]]:
+    """A picture sampled from noise `x` as the released loop samples the main one beside the target: its latents, and what was predicted."""
+    predictions = []
+
+    def predicted(now: int, x: Tensor) -> Tensor:
+        predictions.append(predict(model, x.float(), sigmas[now], conditioning))
+        return predictions[-1]
+
+    return torch.stack(released_multistep(predicted, x, sigmas)).float(), predictions
+
+
 def require_close(ours: Tensor, theirs: Tensor, unedited: Tensor | None = None) -> None:
     """Equal but for rounding, and the run without the edit is at least ten times as far off."""
     error = float((ours - theirs).abs().max())
