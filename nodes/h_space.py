@@ -198,6 +198,7 @@ class AsymmetricSamplerNode(GraftNode):
                     step=0.0001,
                     tooltip="dt_lambda of the released code: how much of a step's direction, of what stays noise, is taken at timestep 950 and above, in "
                     "steps of the grid. Its scripts have 0.9985; presets leave it to you. Nothing where omega is above 0.",
+                    optional=True,
                     advanced=True,
                 ),
             ],

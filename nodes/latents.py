@@ -165,6 +165,7 @@ class BackgroundPreservationNode(GraftNode):
                     tooltip="every step: the model looks at the main picture's background in every step. released code: as the official code, which "
                     "blends a latent only after the model has looked at it, and the predictions of the first two steps instead of their latents; with "
                     "Composite Attention's mode of that name it makes the official picture. Needs DPM-Solver++ 2M; for comparison.",
+                    optional=True,
                     advanced=True,
                 ),
             ],

@@ -223,7 +223,9 @@ def released(model, main: Trajectory, predictions, region, tau: float, batch: in
     return released_multistep(predicted, start, main.sigmas, (main.latents, predictions[:2], 1 - cells(region).double(), tau))[-1]
 
 
-@pytest.mark.parametrize(("kind", "steps", "end"), [("sd1", 20, 0.8), ("sd1", 12, 1.0), ("sd2v", 6, 0.8), ("sdxl", 8, 0.5), ("sd1", 4, 0.4)])
+@pytest.mark.parametrize(
+    ("kind", "steps", "end"), [("sd1", 20, 0.8), ("sd1", 12, 1.0), ("sd2v", 6, 0.8), ("sdxl", 8, 0.5), ("sd1", 4, 0.4)]
+)
 def test_the_released_codes_order_is_its_loop_written_out(model, steps, end):
     """Blended after the evaluation, and the first two predictions instead of their latents; the last step of a short run is of first order."""
     main, predictions = solved(model, steps)

@@ -153,7 +153,9 @@ def tf_icon(model, main, reference, masks=(OBJECT, REGION), *, light: bool = Fal
 OBJECT_KEYS, ADVANCED_LATE, ONE_STORE, MINIMUM, OWN_BACKGROUND = "restricted keys", "latents", "one store", "minimum", "background's tau"
 
 
-def released(model, main, reference, masks=(OBJECT, REGION), *, tau: float, without: str = "") -> Callable[[int, torch.Tensor], torch.Tensor]:
+def released(
+    model, main, reference, masks=(OBJECT, REGION), *, tau: float, without: str = ""
+) -> Callable[[int, torch.Tensor], torch.Tensor]:
     """The target's guided prediction in each step, in the official code's order, with its solver of order 2 in the variance-preserving
     scale: every stream keeps one store, which an evaluation overwrites. The first two evaluations are made stream by stream, all later ones in the order main, cross, reference,
     target. The reference moves on only in its own evaluation, so that the cross pass before it shows where it was.

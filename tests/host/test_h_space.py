@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -23,6 +24,7 @@ from graft.hspace.asymmetric_step import boosted_step, per_picture_noise
 from graft.hspace.calibration import regularised
 from graft.hspace.schedules import adapted_gamma, gammas, pixel_sigma
 from graft.hspace.slerp import mix
+from graft.inversion.trajectory import Trajectory
 from graft.nodes.h_space import NODES, AsymmetricSamplerNode, MixHSpaceNode, RecordContent
 from test_stream_batches import Push
 from tiny_models import (
@@ -136,7 +138,7 @@ def test_boosting_adds_the_noise_of_ddim_with_eta_1_in_the_last_steps(sd1):
     require_close(ours(mixed(sd1), asymmetric(boost=300)), expected, ours(mixed(sd1)))
 
 
-EARLY = (999, 978, 958, 937, 500, 100)
+EARLY = (990, 978, 958, 937, 500, 100)
 """Timesteps of a run, three of which are at 950 or above."""
 
 
@@ -145,10 +147,16 @@ def levels_at(model, timesteps) -> Tensor:
     return torch.stack([*(sampling.sigma(torch.tensor(float(timestep))) for timestep in timesteps), torch.tensor(0.0)])
 
 
+def content_at(model, sigmas: Tensor) -> Trajectory:
+    latents = torch.stack([noise(100 + level) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
+    return replace(content(model), sigmas=sigmas, latents=latents)
+
+
 @pytest.mark.parametrize("kind", ["sd1", "sd2v"])
 def test_the_direction_is_scaled_at_950_and_above(model):
     """dt_lambda of the released scripts, made larger to be seen; where there is calibration it does nothing."""
-    trajectory, sigmas = content(model), levels_at(model, EARLY)
+    sigmas = levels_at(model, EARLY)
+    trajectory = content_at(model, sigmas)
 
     def run(omega: float, direction: float) -> Tensor:
         sampler = asymmetric(omega, early_direction=direction)
@@ -161,7 +169,8 @@ def test_the_direction_is_scaled_at_950_and_above(model):
 @pytest.mark.parametrize("edit", [400, 970])
 def test_the_direction_is_scaled_in_steps_that_inject_nothing_too(sd1, edit):
     """The scaled steps are those of the grid, whatever is injected in them."""
-    trajectory, sigmas = content(sd1), levels_at(sd1, EARLY)
+    sigmas = levels_at(sd1, EARLY)
+    trajectory = content_at(sd1, sigmas)
     sampler = asymmetric(edit=edit, early_direction=0.9)
     ours = sample(mixed(sd1, trajectory, gamma=1e-6), TARGET, NEGATIVE, cfg=CFG, sampler=sampler, sigmas=sigmas)
     theirs = inject_fusion(sd1, trajectory, gamma=0.0, sigmas=sigmas, dt_lambda=0.9)
