@@ -7,6 +7,7 @@ import runpy
 import sys
 
 COMMANDS = {
+    "bench": "benchmark",
     "build_help": "texts",
     "build_workflows": "building",
     "cases": "evaluation",
@@ -15,14 +16,16 @@ COMMANDS = {
     "full_size": "benchmark",
     "help_pictures": "pictures",
     "host_functions": "building",
-    "overhead": "benchmark",
     "processors": "checking",
+    "publishing": "checking",
+    "registry_pictures": "pictures",
     "random_checkpoint": "benchmark",
     "reliability": "checking",
     "scale": "batch",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",
+    "throughput": "batch",
     "train_miniature": "training",
 }
 """The folder of each command."""

@@ -8,7 +8,7 @@ import webbrowser
 from pathlib import Path
 
 from hosting.cache_folder import cache_folder
-from hosting.host_server import ServerOptions, log_tail, running_server
+from hosting.host_server import LIVE_PREVIEWS, ServerOptions, log_tail, running_server
 from hosting.quickstart_error import QuickstartError, reporting
 
 
@@ -22,7 +22,7 @@ def main() -> int:
 
     base = cache_folder() / "serve"  # stays, so that workflows, settings and pictures are there the next time
     database = (base / "user" / "comfyui.db").as_posix()
-    flags = [f"--database-url=sqlite:///{database}", "--disable-api-nodes", "--disable-auto-launch", "--preview-method=auto"]
+    flags = [f"--database-url=sqlite:///{database}", "--disable-api-nodes", "--disable-auto-launch", LIVE_PREVIEWS]
     models = options.models if options.models and options.models.is_dir() else base / "models"
     flags.append(f"--models-directory={models}")
     print("Starting ComfyUI ...", flush=True)

@@ -35,10 +35,12 @@ def comfyui() -> Path:
 
 @pytest.fixture(scope="session")
 def server(comfyui: Path):
-    """A running HostServer with Graft in it; `server.client` queues prompts, `server.address` is for browsers."""
-    from hosting.host_server import ServerOptions, running_server
+    """A running HostServer with Graft in it, which shows what it samples as `serve` does; `server.client` queues prompts, `server.address` is
+    for browsers."""
+    from hosting.host_server import HEADLESS_FLAGS, LIVE_PREVIEWS, ServerOptions, running_server
 
-    with running_server(ServerOptions(comfyui, seconds_to_start=900)) as running:  # beside busy workers
+    options = ServerOptions(comfyui, flags=(*HEADLESS_FLAGS, LIVE_PREVIEWS), seconds_to_start=900)  # beside busy workers
+    with running_server(options) as running:
         yield running
 
 
