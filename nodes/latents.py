@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.edits.background_preservation import BackgroundPreservation
+from ..host.edits.composition import released_window
 from ..host.edits.local_blend import BlendWords, LocalBlend
 from ..host.engine.plan import plan_of
 from ..host.engine.queued import QueuedNode
@@ -134,6 +135,10 @@ class LocalBlendNode(GraftNode):
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
 
 
+PRESERVATION_MODES = {"every step": "every step", "released code": "released"}
+"""Names of the modes in the UI."""
+
+
 def _require_a_place(*words: str | None) -> None:
     """Raises `GraftError` where no word is named; None is a text that only a run can tell."""
     if all(text is not None and not text.strip() for text in words):
@@ -175,6 +180,16 @@ class BackgroundPreservationNode(GraftNode):
                     tooltip="Pixels over which the region's edge is soft, inwards.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(PRESERVATION_MODES),
+                    default="every step",
+                    tooltip="every step: the model looks at the main picture's background in every step. released code: as the official code, which "
+                    "blends a latent only after the model has looked at it, and the predictions of the first two steps instead of their latents; with "
+                    "Composite Attention's mode of that name it makes the official picture. Needs DPM-Solver++ 2M; for comparison.",
+                    optional=True,
+                    advanced=True,
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the step operator. Sample it with Graft Sampler.")],
         )
@@ -186,11 +201,12 @@ class BackgroundPreservationNode(GraftNode):
             node.require_turn("step")
 
     @classmethod
-    def execute(cls, model, main, region, end_percent, feather) -> io.NodeOutput:
-        window = Window.of_percent(model, 0.0, end_percent)
-        if window.empty:
+    def execute(cls, model, main, region, end_percent, feather, mode="every step") -> io.NodeOutput:
+        if end_percent == 0:
             return io.NodeOutput(model)
-        edit = BackgroundPreservation(main, window, soft_edged("region", region, (feather + 1) // 2))
+        released = PRESERVATION_MODES[mode] == "released"
+        window = released_window(main, end_percent) if released else Window.of_percent(model, 0.0, end_percent)
+        edit = BackgroundPreservation(main, window, soft_edged("region", region, (feather + 1) // 2), PRESERVATION_MODES[mode])
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
