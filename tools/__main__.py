@@ -17,12 +17,15 @@ COMMANDS = {
     "help_pictures": "pictures",
     "host_functions": "building",
     "processors": "checking",
+    "publishing": "checking",
+    "registry_pictures": "pictures",
     "random_checkpoint": "benchmark",
     "reliability": "checking",
     "scale": "batch",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",
+    "throughput": "batch",
     "train_miniature": "training",
 }
 """The folder of each command."""

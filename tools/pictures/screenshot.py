@@ -197,6 +197,11 @@ class Editor:
 
     def press_run(self) -> None:
         """Press Run, and listen to what becomes of it."""
+        self.listen_to_a_run()
+        self.page.get_by_test_id("queue-button").click()
+
+    def listen_to_a_run(self) -> None:
+        """Listen to what becomes of the run that somebody is about to start."""
         self.page.evaluate(
             """async () => {
                 window.graftEnd = null;
@@ -213,7 +218,6 @@ class Editor:
                 app.api.addEventListener('b_preview_with_metadata', window.graftCount);
             }"""
         )
-        self.page.get_by_test_id("queue-button").click()
 
     def seen_at_work(self) -> dict[str, tuple[int, int]]:
         """Of the nodes of the last run that count steps, by the id in the prompt: their steps, and the pictures that came of them on the way."""
