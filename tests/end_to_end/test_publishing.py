@@ -57,4 +57,4 @@ def test_what_the_pack_says_of_itself_is_known_to_the_check():
 @pytest.mark.parametrize(("name", "size"), [("icon", (400, 400)), ("banner", (1260, 540))])
 def test_icon_and_banner_have_the_registrys_proportions(name, size):
     """A square of at most 400 pixels; 21 to 9."""
-    assert Image.open(PACK / "docs" / "images" / f"{name}.png").size == size
+    assert Image.open(PACK / "docs" / f"{name}.png").size == size
