@@ -17,7 +17,7 @@ from hosting.quickstart_error import QuickstartError
 from PIL import Image
 from showing import showcase_page
 from showing.showcase_cases import CASES, Case, known_tasks, of_templates, read
-from showing.showcase_graphs import Settings, by_inpainting, guidance_and_steps
+from showing.showcase_graphs import Settings, by_image_to_image, by_inpainting, guidance_and_steps
 from showing.showcase_run import Outcome, Shown, run_case
 from workflow_descriptions import load_miniature
 
@@ -76,6 +76,8 @@ def test_the_other_ways_take_the_settings_of_the_tasks_own_node(remove):
     told = replace(cases["Edit Picture by Prompt"], words={"what_it_should_show": "a cat", "cfg": 3.0})
     assert guidance_and_steps(told, Settings(512, steps=4)) == (3.0, 4)
     assert by_inpainting(cases["Edit Picture by Prompt"], load_miniature, TINY) is None, "nothing is painted there"
+    looked_at = replace(cases["Find Unnatural Places"], words={"what_it_shows": "a cat"})
+    assert by_image_to_image(looked_at, load_miniature, TINY) is None, "a map is no edit"
 
 
 def test_photographs_are_cut_out_of_a_wheel_with_what_is_painted_on_them(tmp_path):
@@ -151,4 +153,4 @@ def test_all_tasks_run_with_random_weights_in_the_shapes_of_a_checkpoint(comfyui
     assert done.returncode == 0, done.stdout + done.stderr
     text = (tmp_path / showcase_page.FRAGMENT).read_text(encoding="utf-8")
     assert "mean nothing" in text and all(f"<h3>{task}</h3>" in text for task in known_tasks())
-    assert "failed." not in text and text.count("<b>image-to-image</b>") == 7 and text.count("<b>inpainting</b>") == 3
+    assert "failed." not in text and text.count("<b>image-to-image</b>") == 6 and text.count("<b>inpainting</b>") == 3
