@@ -62,6 +62,7 @@ PLAIN = {
     "naive paste": "just pasted",
     "Paste Object": "just pasted",
     "Place Reference": "where it goes",
+    "Fit Picture": "as the model sees it",
     "Your picture": "before",
     "Your reference": "the reference",
     "result": "after",
