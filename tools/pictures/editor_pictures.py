@@ -48,7 +48,7 @@ VIEWS = {
     "unnaturalness_map_miniature": View("Unnaturalness Map (miniature)"),
     "free_prompt_editing_miniature": View("Free-Prompt-Editing (miniature)"),
     "injectfusion_miniature": View("InjectFusion faces (miniature)"),
-    "app_view": View("Try 1 Remove Object (miniature)", form=True),
+    "app_view": View("Try 4 Place Object Into Picture (miniature)", form=True),
     "help": View("Free-Prompt-Editing (miniature)", help="GraftReplaceSelfAttention"),
     "editor_zh": View("Free-Prompt-Editing (miniature)", language="zh"),
 }
