@@ -25,6 +25,7 @@ COMMANDS = {
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",
+    "throughput": "batch",
     "train_miniature": "training",
 }
 """The folder of each command."""

