@@ -125,7 +125,7 @@ class Editor:
         search = self._node_search()
         missed = []
         for word, name in wanted.items():
-            search.get_by_role("textbox").or_(search.get_by_role("combobox")).fill(word)
+            search.get_by_role("textbox").or_(search.get_by_role("combobox")).first.fill(word)
             result = self.page.get_by_test_id("result-item").filter(has=self.page.get_by_text(name, exact=True))
             try:
                 result.first.wait_for(timeout=PATIENCE / CLICKS)
