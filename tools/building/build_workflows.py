@@ -30,7 +30,6 @@ from hosting.quickstart_error import QuickstartError, reporting
 from PIL import Image
 from showing.demo_report import natural_order
 from showing.demo_workflows import Workflow, files_needed
-from workflow_descriptions import blueprint_texts
 
 FOLDER = PACK / "workflows"
 SHELF = "more"
@@ -58,7 +57,6 @@ def blueprints() -> list[Graph]:
     graphs = []
     for subgraph in workflow_descriptions.blueprints.blueprints():
         graphs.append(Graph(subgraph.title, subgraph.description))
-        graphs[-1].aliases = blueprint_texts.ALIASES[subgraph.title]
         graphs[-1].add(subgraph)
     return graphs
 

@@ -41,7 +41,6 @@ def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
             "description": graph.description,
             "ds": view(drawn.boxes, drawn.frames),
             **(_form(graph.app, drawn) if graph.app else {}),
-            **({"BlueprintSearchAliases": list(graph.aliases)} if graph.aliases else {}),
         },
         "version": 0.4,
     }

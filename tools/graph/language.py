@@ -88,14 +88,12 @@ class App:
 
 
 class Graph:
-    """A workflow in the making. `title` names its file, `description` is one sentence about what it does; `app` is its form, if it has one;
-    `aliases` are other words by which the editor's search finds it, if it is a blueprint."""
+    """A workflow in the making. `title` names its file, `description` is one sentence about what it does; `app` is its form, if it has one."""
 
     def __init__(self, title: str, description: str = "", *, thumbnail: tuple[str, ...] | None = None, thumbnail_of: str | None = None):
         self.title, self.description = title, description
         self.thumbnail, self.thumbnail_of = thumbnail, thumbnail_of
         self.app: App | None = None
-        self.aliases: tuple[str, ...] = ()
         self.groups: list[Group] = []
         self._open: Group | None = None
 

@@ -120,21 +120,6 @@ class Editor:
         self.page.mouse.click(*BESIDE)  # the new node follows the pointer until it is put down
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=len(graph["nodes"]))
 
-    def search_nodes(self, wanted: Mapping[str, str]) -> list[str]:
-        """Type each word of `wanted` into the search of nodes; those of the words by which the node that they stand for is not found."""
-        search = self._node_search()
-        missed = []
-        for word, name in wanted.items():
-            search.get_by_role("textbox").or_(search.get_by_role("combobox")).first.fill(word)
-            result = self.page.get_by_test_id("result-item").filter(has=self.page.get_by_text(name, exact=True))
-            try:
-                result.first.wait_for(timeout=PATIENCE / CLICKS)
-            except TimeoutError:
-                missed.append(word)
-        self.page.keyboard.press("Escape")
-        search.wait_for(state="hidden")
-        return missed
-
     def tooltip_of(self, title: str, input_: str) -> str:
         """What the editor says of an input of the node of this title while the pointer rests on its socket."""
         x, y = self.page.evaluate(
