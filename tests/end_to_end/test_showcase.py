@@ -33,7 +33,7 @@ def remove() -> Case:
     return replace(case, words={**case.words, "grow_mask": 1, "soft_edge": 1})
 
 
-def test_a_task_is_done_in_every_way_at_the_pictures_own_size_and_shown_on_a_page(server, editor, remove, tmp_path):
+def test_a_task_is_done_in_every_way_at_the_pictures_own_size(server, remove, tmp_path):
     shown = run_case(server, remove, load_miniature, TINY, tmp_path / "pictures")
     assert [(outcome.way, outcome.failure) for outcome in shown.outcomes] == [("Graft", ""), ("image-to-image", ""), ("inpainting", "")]
     assert all(outcome.seconds > 0 and outcome.peak_mib > 100 for outcome in shown.outcomes)
@@ -44,15 +44,22 @@ def test_a_task_is_done_in_every_way_at_the_pictures_own_size_and_shown_on_a_pag
     kept = [(edited == before).all(axis=2).mean() for edited in (graft, image_to_image, inpainting)]
     assert kept[0] > 0.5 and kept[1] < 0.1 and kept[2] > 0.5, "image-to-image knows of no mask"
     assert all((edited[painted] != before[painted]).any() for edited in (graft, inpainting))
+    assert [title for title, _ in shown.given] == ["Your picture", "Your picture, painted"]
 
+
+def test_the_page_shows_pictures_settings_and_what_they_are_worth_on_a_phone_too(editor, remove, tmp_path):
+    for name in ("given", "painted", "result"):
+        Image.new("RGB", (60, 40)).save(tmp_path / f"{name} of it.png")
+    given, painted, result = (tmp_path / f"{name} of it.png" for name in ("given", "painted", "result"))
+    outcomes = (Outcome("Graft", result, 2.0, 300), Outcome("inpainting", failure="no"))
+    shown = Shown(remove, (("Your picture", given), ("Your picture, painted", painted)), outcomes)
     section = showcase_page.Section("a model", showcase_page.MEANINGLESS, "a device", "process", TINY, (shown,))
     showcase_page.write([section], tmp_path)
     assert (tmp_path / showcase_page.FRAGMENT).read_text(encoding="utf-8") in (tmp_path / showcase_page.PAGE).read_text(encoding="utf-8")
     page = editor.page.context.browser.new_page(viewport={"width": 390, "height": 844})
     try:
         page.goto((tmp_path / showcase_page.PAGE).as_uri())
-        widths = page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
-        assert len(widths) == 4 and all(widths), "what is painted, and three results"
+        assert page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)") == [60, 60], "painted, and the result"
         assert page.get_by_text("These pictures mean nothing").count() == 1
         settings = page.locator("sub").inner_text()
         assert "size: 64; grow_mask: 1; iterations: 2" in settings and "without_the_object: a photo of nothing on sand" in settings
