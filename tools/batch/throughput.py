@@ -103,7 +103,7 @@ def _processor_of_hosts() -> float:
     spent = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if "main.py" in " ".join(process.cmdline()):
+            if any(word.startswith("--base-directory=") for word in process.cmdline()):
                 times = process.cpu_times()
                 spent += times.user + times.system
     return spent
