@@ -79,3 +79,11 @@ def stand_in_host(tmp_path: Path):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pip(tmp_path_factory) -> list[str]:
+    """The command that runs pip, made once and not once per test."""
+    from hosting import host_tooling
+
+    return host_tooling.find_pip(tmp_path_factory.mktemp("cache"))
