@@ -218,7 +218,7 @@ class Editor:
             }"""
         )
         form = self.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run")
-        self.page.get_by_test_id("queue-button").or_(form).first.click()
+        self.page.get_by_test_id("queue-button").or_(form).locator("visible=true").first.click()
 
     def seen_at_work(self) -> dict[str, tuple[int, int]]:
         """Of the nodes of the last run that count steps, by the id in the prompt: their steps, and the pictures that came of them on the way."""
