@@ -11,7 +11,6 @@ from hosting.host_server import PACK_NAME
 from workflow_descriptions import TASK
 
 EASY = [path for path in build_workflows.files() if TASK.match(path.stem)]
-TOGGLE = "() => app.extensionManager.command.execute('Comfy.ToggleLinear')"
 
 
 def test_a_form_has_the_open_widgets_of_its_nodes_under_the_titles_of_pictures(object_info):
@@ -45,7 +44,7 @@ def test_every_task_has_a_form_of_its_pictures_and_of_what_its_node_can_be_told(
 def test_a_task_can_be_done_in_the_form_without_seeing_the_graph(editor):
     editor.open_template(PACK_NAME, "Try 4 Place Object Into Picture (miniature)")
     page = editor.page
-    page.evaluate(TOGGLE)
+    editor.show_form()
     try:
         form = page.get_by_test_id("linear-widgets")
         form.wait_for()
@@ -58,9 +57,7 @@ def test_a_task_can_be_done_in_the_form_without_seeing_the_graph(editor):
             "seed",
         ]
         editor.set_widget("Place Object Into Picture", "steps", 2)
-        editor.listen_to_a_run()
-        page.get_by_test_id("linear-run-button").get_by_role("button", name="Run").click()
-        assert editor.wait_for_end()["status"]["status_str"] == "success"
+        assert editor.run()["status"]["status_str"] == "success"
         page.get_by_test_id("linear-center-panel").locator("img[src*='type=output']").first.wait_for()
     finally:
-        page.evaluate(TOGGLE)
+        editor.show_form()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from urllib.parse import unquote
 
 import pytest
 from checking.publishing import ANNOUNCED, missing
@@ -54,7 +55,13 @@ def test_what_the_pack_says_of_itself_is_known_to_the_check():
     assert set(re.findall(r'^"?([\w -]+?)"? = ""', text, re.MULTILINE)) <= ANNOUNCED.keys()
 
 
+@pytest.mark.parametrize("page", [PACK / "README.md", *sorted((PACK / "docs").glob("*.md"))], ids=lambda page: page.name)
+def test_links_within_the_repository_lead_somewhere(page):
+    links = [first or second for first, second in re.findall(r'\]\(([^)#\s]+)[^)]*\)|src="([^"]+)"', page.read_text(encoding="utf-8"))]
+    assert [link for link in links if "://" not in link and not (page.parent / unquote(link)).exists()] == []
+
+
 @pytest.mark.parametrize(("name", "size"), [("icon", (400, 400)), ("banner", (1260, 540))])
 def test_icon_and_banner_have_the_registrys_proportions(name, size):
     """A square of at most 400 pixels; 21 to 9."""
-    assert Image.open(PACK / "docs" / "images" / f"{name}.png").size == size
+    assert Image.open(PACK / "docs" / f"{name}.png").size == size

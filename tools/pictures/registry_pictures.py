@@ -1,4 +1,4 @@
-"""Draw the pack's icon and banner for the Comfy registry: docs/images/icon.png and banner.png.
+"""Draw the pack's icon and banner for the Comfy registry: docs/icon.png and docs/banner.png.
 
     python tools registry_pictures
 
@@ -13,7 +13,7 @@ import numpy as np
 from hosting import pack
 from PIL import Image
 
-FOLDER = pack.ROOT / "docs" / "images"
+FOLDER = pack.ROOT / "docs"
 SLANT = 0.25
 """How far a seam leans, as a share of the picture's height."""
 FINER = 2

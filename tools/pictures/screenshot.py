@@ -214,13 +214,12 @@ class Editor:
         self.press_run()
         return self.wait_for_end(seconds)
 
-    def press_run(self) -> None:
-        """Press Run, and listen to what becomes of it."""
-        self.listen_to_a_run()
-        self.page.get_by_test_id("queue-button").click()
+    def show_form(self) -> None:
+        """Show the open workflow as a form, as the editor's view of apps does, or as a graph again."""
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.ToggleLinear')")
 
-    def listen_to_a_run(self) -> None:
-        """Listen to what becomes of the run that somebody is about to start."""
+    def press_run(self) -> None:
+        """Press Run, of the graph or of the form, and listen to what becomes of it."""
         self.page.evaluate(
             """async () => {
                 window.graftEnd = null;
@@ -237,6 +236,8 @@ class Editor:
                 app.api.addEventListener('b_preview_with_metadata', window.graftCount);
             }"""
         )
+        form = self.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run")
+        self.page.get_by_test_id("queue-button").or_(form).locator("visible=true").first.click()
 
     def seen_at_work(self) -> dict[str, tuple[int, int]]:
         """Of the nodes of the last run that count steps, by the id in the prompt: their steps, and the pictures that came of them on the way."""

@@ -62,6 +62,7 @@ PLAIN = {
     "naive paste": "just pasted",
     "Paste Object": "just pasted",
     "Place Reference": "where it goes",
+    "Fit Picture": "as the model sees it",
     "Your picture": "before",
     "Your reference": "the reference",
     "result": "after",
@@ -109,7 +110,7 @@ def _section(title: str, workflows: Sequence[WorkflowReport]) -> str:
 
 
 def _card(workflow: WorkflowReport) -> str:
-    about = f'<p class="about">{html.escape(workflow.description)}</p>' if workflow.description else ""
+    about = f'<p class="about">{html.escape(workflow.description.replace("*", ""))}</p>' if workflow.description else ""
     failure = f'<p class="failed">{html.escape(workflow.reason)}</p>' if workflow.status == "failed" else ""
     before, after = (_first(workflow.pictures, endings) for endings in (BEFORE, AFTER))
     compared = (before, after) if before and after else ()

@@ -31,7 +31,9 @@ class Case:
 
     @property
     def target(self) -> str:
-        """The prompt for whoever takes but one; empty for tasks without."""
+        """The prompt for whoever takes but one; empty for tasks without, and for those that only look."""
+        if "mask" in self.easy.blueprint().exits:
+            return ""
         return str(next((self.words[name] for name in TARGETS if name in self.words), ""))
 
 

@@ -15,7 +15,8 @@ DENOISE = 0.6
 """How much image-to-image makes anew."""
 STEPS, GUIDANCE = 50, 7.5
 """For tasks whose node has no such setting."""
-FEATHER, GROW = 8, 6  # pixels: inpainting's soft edge, and how far the host grows its mask by default
+SOFT_EDGE, GROW = 8, 6
+"""Pixels while the model works: inpainting's soft edge, and how far the host grows its mask by default; a case may have its own."""
 RESULT = "result"
 
 Loader = Callable[[Graph], Model]
@@ -33,13 +34,19 @@ class Settings:
 def by_graft(case: Case, load_model: Loader, settings: Settings) -> Graph:
     """The task's own node."""
     blueprint, graph = case.easy.blueprint(), Graph("Graft")
-    common = {"size": settings.size, "seed": settings.seed}
-    if settings.steps is not None:
-        common |= dict.fromkeys(("steps", "iterations", "draws"), settings.steps)
-    inputs = {name: value for name, value in common.items() if name in blueprint.kinds} | case.words
+    inputs = told(case, settings)
     result = place(graph, blueprint, load_model(graph), **case.easy.connect(graph), **inputs)
     graph.add("SaveImage", title=RESULT, images=result["picture"], filename_prefix="showcase")
     return graph
+
+
+def told(case: Case, settings: Settings) -> dict[str, str | float]:
+    """What the task's node is told: what all have in common, as far as it has such inputs, then the case's own."""
+    common = {"size": settings.size, "seed": settings.seed}
+    if settings.steps is not None:
+        common |= dict.fromkeys(("steps", "iterations", "draws"), settings.steps)
+    kinds = case.easy.blueprint().kinds
+    return {name: value for name, value in common.items() if name in kinds} | case.words
 
 
 def by_image_to_image(case: Case, load_model: Loader, settings: Settings) -> Graph | None:
@@ -62,9 +69,10 @@ def by_inpainting(case: Case, load_model: Loader, settings: Settings) -> Graph |
     if mask is None or not case.target:
         return None
     fitted = fit(graph, picture, mask=mask, size=settings.size)
-    latent = graph.add("VAEEncodeForInpaint", pixels=fitted.picture, vae=model.vae, mask=fitted.mask, grow_mask_by=GROW)[0]
+    grow, soft = (int(case.words.get(name, preset)) for name, preset in (("grow_mask", GROW), ("soft_edge", SOFT_EDGE)))
+    latent = graph.add("VAEEncodeForInpaint", pixels=fitted.picture, vae=model.vae, mask=fitted.mask, grow_mask_by=grow)[0]
     edited = _sampled(graph, model, case, settings, latent, 1.0)
-    kept = keep(graph, fitted, edited, mask=fitted.mask, feather=FEATHER, grow=GROW)
+    kept = keep(graph, fitted, edited, mask=fitted.mask, feather=soft, grow=grow)
     graph.add("SaveImage", title=RESULT, images=kept, filename_prefix="showcase")
     return graph
 

@@ -59,7 +59,7 @@ def run_case(server: HostServer, case: Case, load_model: Loader, settings: Setti
             given = given or tuple(given_pictures.fetch(server.client, prompt, folder))
             outcomes.append(_run(server, prompt, way, folder / f"{file_stem(way)}.png"))
         except (PromptFailed, ValueError) as error:
-            outcomes.append(Outcome(way, failure=str(error).splitlines()[0]))
+            outcomes.append(Outcome(way, failure=" ".join(str(error).splitlines()[:2])))
     return Shown(case, given, tuple(outcomes))
 
 
