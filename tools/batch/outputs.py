@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def keep(folder: Path, row_id: str, files: Sequence[File]) -> tuple[dict[str, An
     home = folder / row_id
     home.mkdir(parents=True, exist_ok=True)
     for file in files:
-        write_whole(home / file.name, file.content)
+        write_whole(home / file.name, [file.content])
     names = {file.name for file in files}
     for other in home.iterdir():
         if other.name not in names and other.is_file():
@@ -34,11 +34,12 @@ def keep(folder: Path, row_id: str, files: Sequence[File]) -> tuple[dict[str, An
     )
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: Iterable[bytes]) -> None:
     """A file that is there with all its bytes or is as it was before."""
     part = path.with_name(f".{path.name}{PART}")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as file:
+            file.writelines(content)
         os.replace(part, path)
     except OSError:
         with contextlib.suppress(OSError):

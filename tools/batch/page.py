@@ -6,6 +6,7 @@ import html
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,26 @@ class Page:
 
     def write(self) -> None:
         """Write the page as the record stands."""
-        entries = list(record.latest(self._folder / record.NAME).values())
-        total, failed = len(entries), sum(entry["status"] == record.FAILED for entry in entries)
-        if total > MOST:
-            entries = sorted(entries, key=lambda entry: (entry["status"] == record.DONE, -entry["seconds"]))[:MOST]
-        content = {"title": self._title, "total": total, "failed": failed, "rows": [_row(entry) for entry in entries]}
-        data = f"window.results = {json.dumps(content, ensure_ascii=False, separators=(',', ':'))};\n"
         (self._folder / KEPT).mkdir(exist_ok=True)
-        write_whole(self._folder / KEPT / DATA, data.encode())
+        write_whole(self._folder / KEPT / DATA, (part.encode() for part in self._data()))
         text = TEMPLATE.read_text(encoding="utf-8").replace("$title", html.escape(self._title)).replace("$data", f"{KEPT}/{DATA}")
-        write_whole(self._folder / NAME, text.encode())
+        write_whole(self._folder / NAME, [text.encode()])
+
+    def _data(self) -> Iterator[str]:
+        """What the page shows, row by row, so that memory never holds all of it."""
+        path = self._folder / record.NAME
+        ends = list(record.ends(path).values())
+        failed = sum(end.status == record.FAILED for end in ends)
+        yield f'window.results = {_json({"title": self._title, "total": len(ends), "failed": failed})[:-1]},"rows":['
+        if len(ends) > MOST:
+            ends = sorted(ends, key=lambda end: (end.status == record.DONE, -end.seconds))[:MOST]
+        for number, entry in enumerate(record.lines_at(path, (end.place for end in ends))):
+            yield f"{',' if number else ''}{_json(_row(entry))}"
+        yield "]};\n"
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def keep(folder: Path, filled: Filled, files: Sequence[File]) -> None:
         if small is not None:
             path = folder / path_of(filled.id, when)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, small)
+            write_whole(path, [small])
 
 
 def path_of(row_id: str, when: str) -> str:

@@ -45,7 +45,7 @@ class Trajectories:
         if saved:
             self._folder.mkdir(parents=True, exist_ok=True)
         for file in saved:
-            write_whole(self._folder / f"{file.name}{SUFFIX}", file.content)
+            write_whole(self._folder / f"{file.name}{SUFFIX}", [file.content])
 
 
 def _above(prompt: Prompt, node_id: str) -> dict[str, Any]:
