@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...inversion.mixing import Mixing
 from ..errors import GraftError
+from ..families.table import family_of
 
 SIZES_OF_SDXL = 6 * 256
 """Channels that SDXL adds to a prompt's pooled output."""
@@ -60,12 +61,11 @@ def require_vae_of(model, vae, name: str) -> None:
 
 
 def require_text_of(model, conditioning: list, name: str) -> None:
-    """Raises `GraftError` if a UNet cannot read a CONDITIONING: text states of another width, or for SDXL another pooled output."""
-    config = getattr(getattr(model.model, "model_config", None), "unet_config", {})
-    width = config.get("context_dim") if isinstance(config, dict) else None
+    """Raises `GraftError` if the network cannot read a CONDITIONING: text states of another width, or for SDXL another pooled output."""
+    width = family_of(model).text_width
     remedy = "encode the prompt with the text encoder of this model's checkpoint"
     for states, options in conditioning:
-        if isinstance(width, int) and states is not None and states.shape[-1] != width:
+        if width is not None and states is not None and states.shape[-1] != width:
             raise GraftError(f"{name}: its text states are {states.shape[-1]} wide, this model reads {width}; {remedy}")
         if type(model.model) is comfy.model_base.SDXL:
             pooled, needed = options.get("pooled_output"), model.model.adm_channels - SIZES_OF_SDXL
@@ -80,8 +80,9 @@ def require_one_prompt(conditioning: list, name: str, what: str) -> None:
     if len(conditioning) != 1:
         raise GraftError(f"{name}: {what} needs one prompt, got {len(conditioning)} combined; connect a single encoded prompt")
     ((_, options),) = conditioning
-    if covers_area(options):
-        raise GraftError(f"{name}: {what} cannot be limited to an area; connect a prompt without one")
+    if covers_area(options) or "mask" in options:
+        limit = "an area" if covers_area(options) else "a mask"
+        raise GraftError(f"{name}: {what} cannot be limited to {limit}; connect a prompt without one")
     if options.get("start_percent", 0) > 0 or options.get("end_percent", 1) < 1:
         raise GraftError(f"{name}: {what} runs at every noise level; connect a prompt without a timestep range")
     if options.get("hooks") is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..models.pixel_unet import PixelUNet
 from .attention import Hook, Listener
 from .layer import Layer
-from .transformer import Kind, Transformer, picture_alone, picture_last, text_first
+from .transformer import Kind, Transformer, picture_alone, picture_last, text_first, width_into
 from .unet import UNet, options_with_network
 
 
@@ -35,6 +35,11 @@ class Family(Protocol):
     @property
     def patch(self) -> int:
         """The side of a token on the finest grid, in cells of the latent."""
+        ...
+
+    @property
+    def text_width(self) -> int | None:
+        """The channels of the text states that it reads; None where it reads none, or it is not known."""
         ...
 
     @property
@@ -59,6 +64,7 @@ class PixelFamily:
     hooks = frozenset({"step", "h"})
     one_grid = False
     patch = 1
+    text_width = None
     layers: Mapping[Layer, int]
 
     def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:
@@ -72,21 +78,24 @@ class Unknown:
     hooks = frozenset({"step"})
     one_grid = False
     patch = 1
+    text_width = None
     layers: Mapping[Layer, int]
 
     def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:
         return options
 
 
+SINGLE = {"single": "blocks"}
+CROSS = "blocks.0.cross_attn.k_proj"
 FLUX = {"double": "double_blocks", "single": "single_blocks"}
 KINDS = (
-    Kind(Flux, FLUX, text_first),  # Flux.1 and Flux.2
-    Kind(Chroma, FLUX, text_first),
-    Kind(QwenImageTransformer2DModel, {"double": "transformer_blocks"}, text_first),
-    Kind(NextDiT, {"double": "layers"}, picture_last),  # Z-Image and Lumina 2
-    Kind(SingleStreamDiT, {"single": "blocks"}, text_first, patch="patch"),  # Krea 2
-    Kind(Anima, {"single": "blocks"}, picture_alone, patch="patch_spatial", block_type="single", marks_itself=True),
-    Kind(MiniTrainDIT, {"single": "blocks"}, picture_alone, patch="patch_spatial", block_type="single", marks_itself=True),
+    Kind(Flux, FLUX, text_first, width_into("txt_in")),  # Flux.1 and Flux.2
+    Kind(Chroma, FLUX, text_first, width_into("txt_in")),
+    Kind(QwenImageTransformer2DModel, {"double": "transformer_blocks"}, text_first, width_into("txt_in")),
+    Kind(NextDiT, {"double": "layers"}, picture_last, width_into("cap_embedder.1")),  # Z-Image and Lumina 2
+    Kind(SingleStreamDiT, SINGLE, text_first, lambda network: network.txtlayers * network.txtdim, patch="patch"),  # Krea 2
+    Kind(Anima, SINGLE, picture_alone, width_into(CROSS), patch="patch_spatial", block_type="single", marks_itself=True),
+    Kind(MiniTrainDIT, SINGLE, picture_alone, width_into(CROSS), patch="patch_spatial", block_type="single", marks_itself=True),
 )
 """The families of flow transformers. A network is of the family of its very class: what is built on one may order its tokens otherwise."""
 

@@ -46,17 +46,24 @@ def picture_alone(called: Called) -> int:
     return 0
 
 
+def width_into(path: str) -> Callable[[torch.nn.Module], int]:
+    """The channels that a linear layer of the network takes."""
+    return lambda network: network.get_submodule(path).in_features
+
+
 @dataclass(frozen=True)
 class Kind:
     """What is known of a family of transformers.
 
     `parts` names its lists of layers, in the order of execution: by what ComfyUI calls them in `block_type`, the attribute of the
-    network. `begin` says where in the joint tokens the picture begins.
+    network. `begin` says where in the joint tokens the picture begins, `text` how many channels the states of
+    a prompt have.
     """
 
     network: type
     parts: Mapping[str, str]
     begin: Callable[[Called], int]
+    text: Callable[[torch.nn.Module], int]
     patch: str = "patch_size"
     """The attribute of the network that says how many cells of the latent a token is wide."""
     block_type: str | None = None
@@ -78,6 +85,10 @@ class Transformer:
     @property
     def patch(self) -> int:
         return getattr(self.network, self.kind.patch)
+
+    @property
+    def text_width(self) -> int:
+        return self.kind.text(self.network)
 
     @cached_property
     def layers(self) -> dict[Layer, int]:

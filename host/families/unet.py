@@ -43,6 +43,10 @@ class UNet:
         grid has been halved there."""
         return {layer: level for layer, level, _ in self._walk()}
 
+    @property
+    def text_width(self) -> int | None:
+        return next((block.attn2.to_k.in_features for block in self.blocks.values()), None)
+
     @cached_property
     def blocks(self) -> dict[Layer, BasicTransformerBlock]:
         """The module of every transformer."""

@@ -11,6 +11,7 @@ from graft.host.edits.key_value_mask import MaskKeysAndValues
 from graft.host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
 from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.engine.plan import Plan, plan_of
+from graft.host.engine.requirements import require_text_of
 from graft.host.engine.run import carry_out
 from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
@@ -353,3 +354,12 @@ def test_a_film_is_refused(transformer):
     film = torch.cat([latent("anima", 0), latent("anima", 1)], dim=2)
     with pytest.raises(GraftError, match=r"^latent_image: .*2 frames"):
         sample(edited, text("anima", 1), cfg=1.0, start=film, sigmas=SIGMAS)
+
+
+@pytest.mark.parametrize("name", BEGIN)
+def test_a_prompt_of_another_text_encoder_is_refused_by_its_width(name, transformer):
+    model, ((states, options),) = transformer(name), prompt(name, 1)
+    require_text_of(model, [[states, options]], "positive")
+    width = states.shape[-1]
+    with pytest.raises(GraftError, match=rf"^positive: its text states are {width + 1} wide, this model reads {width}"):
+        require_text_of(model, [[torch.nn.functional.pad(states, (0, 1)), options]], "positive")
