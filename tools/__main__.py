@@ -15,6 +15,7 @@ COMMANDS = {
     "full_size": "benchmark",
     "help_pictures": "pictures",
     "host_functions": "building",
+    "mutants": "checking",
     "overhead": "benchmark",
     "processors": "checking",
     "random_checkpoint": "benchmark",

@@ -1,7 +1,7 @@
 """A pytest plugin: tests say what each case gave, and `python tools reliability` makes docs/reliability.md of it.
 
-A test asks for the fixture `gave` and calls `gave(table, row, column, case, outcome)`. Where a row and a column have several
-cases, the table counts their outcomes. Nothing is kept without `--record-cases`.
+A test asks for the fixture `gave` and calls `gave(table, row, column, case, outcome)`; the outcomes that there may be are in
+`checking/report.py`. With `--record-cases` the tests that ask for it run and no others; without, nothing is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 Gave = Callable[[str, str, str, str, str], None]
-"""(table, row, column, case, outcome), such as ("Pairings", "Mix h-Space", "FreeU", "before", "works")."""
+"""(table, row, column, case, outcome), such as ("Beside nodes of ComfyUI", "FreeU", "Mix h-Space", "before", "works")."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class Case:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record-cases", metavar="FOLDER", type=Path, help="write down there what each case gave")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--record-cases"):
+        config.hook.pytest_deselected(items=[item for item in items if "gave" not in getattr(item, "fixturenames", ())])
+        items[:] = [item for item in items if "gave" in getattr(item, "fixturenames", ())]
 
 
 @pytest.fixture(scope="session")
