@@ -10,6 +10,7 @@ COMMANDS = {
     "build_help": "texts",
     "build_workflows": "building",
     "cases": "evaluation",
+    "coverage": "checking",
     "editor_pictures": "pictures",
     "example_pictures": "pictures",
     "full_size": "benchmark",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import comfy_extras.nodes_post_processing  # noqa: F401  (nodes_latent, which it needs, needs it first)
 import pytest
 import torch
 from comfy_extras.nodes_apg import APG
@@ -82,7 +83,9 @@ NODES: dict[str, Callable] = {
     "UNetCrossAttentionMultiply": lambda model: UNetCrossAttentionMultiply.execute(model, 1.2, 1.0, 1.0, 1.1)[0],
     "ModelSamplingDiscrete": lambda model: ModelSamplingDiscrete().patch(model, "v_prediction", False)[0],
     "DifferentialDiffusion": lambda model: DifferentialDiffusion.execute(model, 1.0)[0],
-    "ContextWindowsManual": lambda model: ContextWindowsManualNode.execute(model, 8, 4, "standard_static", 1, False, "pyramid", 2, False)[0],
+    "ContextWindowsManual": lambda model: ContextWindowsManualNode.execute(model, 8, 4, "standard_static", 1, False, "pyramid", 2, False)[
+        0
+    ],
     "EasyCache": lambda model: EasyCacheNode.execute(model, 100.0, 0.0, 1.0, False)[0],
     "LazyCache": lambda model: LazyCacheNode.execute(model, 100.0, 0.0, 1.0, False)[0],
     "CFGOverride": lambda model: CFGOverride.execute(model, 2.0, 0.0, 1.0)[0],

@@ -40,7 +40,7 @@ def test_a_mask_on_another_grid_stays_a_mask(kind, seed, size, grid, interpolati
     """Within [0, 1], nothing of nothing, everything of everything, and no less where the mask is no less."""
     mask, more = mask_of(kind, seed, 2, *size), mask_of("float", seed + 1, 2, *size)
     on_grid = resized(mask, grid, interpolation)
-    assert on_grid.shape == (2, *grid) and 0 <= float(on_grid.min()) and float(on_grid.max()) <= 1 + 1e-6
+    assert on_grid.shape == (2, *grid) and float(on_grid.min()) >= 0 and float(on_grid.max()) <= 1 + 1e-6
     assert not resized(torch.zeros_like(mask), grid, interpolation).any()
     torch.testing.assert_close(resized(torch.ones_like(mask), grid, interpolation), torch.ones(2, *grid))
     larger = resized(torch.maximum(mask.float(), more), grid, interpolation)
@@ -106,7 +106,7 @@ def test_outside_a_mask_the_picture_stays_whatever_was_edited(seed, size, channe
 def test_matching_at_a_seam_is_finite_and_leaves_a_picture_that_fits(seed, size):
     original, mask = draw(seed, 1, *size, 3), mask_of("float", seed + 1, 1, *size)
     matched = matched_at_seam(original, draw(seed + 2, 1, *size, 3), mask)
-    assert bool(matched.isfinite().all()) and 0 <= float(matched.min()) and float(matched.max()) <= 1
+    assert bool(matched.isfinite().all()) and float(matched.min()) >= 0 and float(matched.max()) <= 1
     torch.testing.assert_close(matched_at_seam(original, original, mask), original)
 
 
@@ -182,9 +182,9 @@ def test_a_framed_mask_says_nothing_beyond_the_picture_and_all_of_it_within(seed
     torch.testing.assert_close(everything[:, :height, :width], torch.ones(1, height, width))
     assert not everything[:, height:].any() and not everything[:, :, width:].any()
     soft = frame.take_out_mask(frame.fit_mask(mask_of("float", seed, 1, *size)))
-    assert soft.shape == (1, *size) and 0 <= float(soft.min()) and float(soft.max()) <= 1
+    assert soft.shape == (1, *size) and float(soft.min()) >= 0 and float(soft.max()) <= 1
     picture = frame.take_out(frame.fit(draw(seed, 1, *size, 3)))
-    assert picture.shape == (1, *size, 3) and bool(picture.isfinite().all()) and 0 <= float(picture.min()) and float(picture.max()) <= 1
+    assert picture.shape == (1, *size, 3) and bool(picture.isfinite().all()) and float(picture.min()) >= 0 and float(picture.max()) <= 1
 
 
 # Trajectories

@@ -218,3 +218,48 @@ def test_a_file_whose_tensors_are_no_trajectory_is_refused_by_its_name(tmp_path,
     save_file(tensors, path, metadata={FORMAT: json.dumps(METADATA)})
     with pytest.raises(TrajectoryError, match=r"^cat\.safetensors: "):
         Trajectory.load(path)
+
+
+# What streams are shown
+
+
+def flow_and_added() -> list[Trajectory]:
+    latents = torch.tensor([8.0, 4.0, 2.0]).view(3, 1, 1, 1, 1)
+    return [Trajectory(latents, torch.tensor([3.0, 1.0, 0.0]), "ddim", "m", "c", mixing=mixing) for mixing in ("added", "flow")]
+
+
+@pytest.mark.parametrize(
+    ("sigma", "index"),
+    [(3.0, 1), (2.0, 1), (1.0, 2), (0.5, 2), (0.0, 2), (1 + 5e-5, 2), (1 + 5e-4, 1)],
+)
+def test_plain_inversion_showed_the_latents_of_the_next_lower_level(sigma, index):
+    added, flow = flow_and_added()
+    stored, value = float(added.sigmas[index]), float(added.latents[index])
+    scale = ((1 + sigma**2) / (1 + stored**2)) ** 0.5
+    assert float(added.shown_at(sigma)) == pytest.approx(value * scale, rel=1e-5)
+    assert float(flow.shown_at(sigma)) == value
+
+
+def test_the_released_code_never_shows_the_highest_level_and_stays_a_level_behind():
+    added, flow = flow_and_added()
+    assert [added.released_level(sigma) for sigma in (3.0, 2.0, 1.0, 0.5)] == [1.0, 1.0, 1.0, 0.5]
+    assert float(added.left_behind_at(1.0)) == 4.0  # nothing is above the first evaluation's level that was ever shown
+    assert float(added.left_behind_at(0.0)) == pytest.approx(4.0 / 2**0.5)
+    assert float(flow.left_behind_at(0.0)) == 4.0 and float(flow.left_behind_at(1.0)) == 4.0
+
+
+def test_bottlenecks_belong_to_every_level_but_the_last():
+    latents, sigmas = torch.zeros(3, 1, 4, 2, 2), torch.tensor([2.0, 1.0, 0.0])
+    kept = Trajectory(latents, sigmas, "ddim", "m", "c", torch.arange(2.0).view(2, 1, 1, 1, 1))
+    assert [float(kept.bottleneck_at(sigma)) for sigma in (2.0, 1.0)] == [0.0, 1.0]
+    assert kept.bottleneck_at(0.0) is None and kept.bottleneck_at(1.5) is None
+    assert Trajectory(latents, sigmas, "ddim", "m", "c").bottleneck_at(2.0) is None
+
+
+@pytest.mark.parametrize(("steps", "skip", "level"), [(50, 0.58, 29), (50, 0.0, 0), (4, 0.99, 3), (4, 0.5, 2), (3, 1 / 3, 1)])
+def test_a_part_of_the_steps_is_counted_whatever_floats_make_of_it(steps, skip, level):
+    assert Trajectory(torch.zeros(steps + 1, 1, 4, 1, 1), torch.arange(steps + 1.0).flip(0), "ddim", "m", "c").after(skip) == level
+
+
+def test_it_is_printed_in_a_line():
+    assert repr(trajectory()) == "Trajectory(ddim, 4 steps from 14.6 to 0, latents (2, 4, 3, 5), model 0123456789abcdef)"

@@ -15,7 +15,6 @@ import ast
 import importlib.machinery
 import json
 import os
-import re
 import resource
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from hosting.host_server import PACK
 
+from checking.coverage import tests_of
 from checking.report import record
 
 FOLDERS = ("attention", "inversion", "hspace", "optimization")
@@ -111,7 +111,12 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, object]]
     elif isinstance(node, ast.If | ast.IfExp | ast.While) and not isinstance(node.test, ast.Compare | ast.UnaryOp):
         yield node, "test", None, ast.UnaryOp(ast.Not(), node.test)
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
-        yield node, "value", None, not node.value if isinstance(node.value, bool) else node.value + (isinstance(node.value, int) or node.value / 2)
+        yield (
+            node,
+            "value",
+            None,
+            not node.value if isinstance(node.value, bool) else node.value + (isinstance(node.value, int) or node.value / 2),
+        )
 
 
 class Reach:
@@ -132,7 +137,6 @@ def reach(files: list[str]) -> tuple[dict[str, dict[int, set[str]]], dict[str, f
     """By file and line the tests that reach it, and the seconds of each test."""
     from coverage import Coverage, CoverageData
 
-    names = re.compile("|".join(rf"graft\.{Path(file).parent.name}\b" for file in files))
     with tempfile.TemporaryDirectory(prefix="graft-") as folder:
         data, times = Path(folder) / "data", Path(folder) / "times.json"
 
@@ -140,7 +144,7 @@ def reach(files: list[str]) -> tuple[dict[str, dict[int, set[str]]], dict[str, f
             coverage = Coverage(data_file=str(data), include=[str(PACK / file) for file in files], config_file=False)
             coverage.start()
             plugin = Reach(coverage)
-            code = _pytest([str(path) for path in Path("tests/math").glob("*.py") if names.search(path.read_text(encoding="utf-8"))], [plugin])
+            code = _pytest(tests_of(tuple({Path(file).parent.name for file in files})), [plugin])
             coverage.stop()
             coverage.save()
             times.write_text(json.dumps(plugin.seconds), encoding="utf-8")
@@ -184,9 +188,7 @@ def survives(mutant: Mutant, tests: list[str]) -> bool:
         resource.setrlimit(resource.RLIMIT_AS, (GIBIBYTES << 30, GIBIBYTES << 30))
         read = importlib.machinery.SourceFileLoader.get_code
         mutated = str(PACK / mutant.file)
-        importlib.machinery.SourceFileLoader.get_code = lambda loader, name: (
-            mutant.code if loader.path == mutated else read(loader, name)
-        )
+        importlib.machinery.SourceFileLoader.get_code = lambda loader, name: mutant.code if loader.path == mutated else read(loader, name)
         return _pytest(tests)
 
     return _in_a_fork(tried) == 0
@@ -237,7 +239,8 @@ def main() -> int:
     print(f"{len(tried)} mutants, {len(tried) - len(left)} noticed, {len(left) - len(unexplained)} explained, {len(unexplained)} left")
     print(*unexplained, sep="\n")
     if options.where == FOLDERS:
-        record("mutants", {"tried": len(tried), "noticed": len(tried) - len(left), "explained": {name: equal[name] for name in left if name in equal}, "left": unexplained})
+        explained = {name: equal[name] for name in left if name in equal}
+        record(mutants={"tried": len(tried), "noticed": len(tried) - len(left), "explained": explained, "left": unexplained})
     return 1 if unexplained else 0
 
 

@@ -18,7 +18,7 @@ from checks import RUN_MODULE
 from hosting.host_server import PACK
 
 from checking import report
-from checking.case_record import recorded
+from checking.case_record import measured, recorded
 
 
 def main() -> int:
@@ -29,8 +29,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="graft-") as folder:
         command = [sys.executable, "-c", RUN_MODULE, "pytest", *chosen, f"--record-cases={folder}", "-q"]
         code = subprocess.run(command, cwd=PACK, env={**os.environ, "COMFYUI_PATH": str(options.comfyui)}).returncode
-        cases = recorded(Path(folder))
-    if code or not cases:
+        cases, found = recorded(Path(folder)), measured(Path(folder))
+    if code or not (cases or found):
         print("The page stays as it was: " + ("tests failed." if code else "no test said what a case gave."))
         return 1
     try:
@@ -39,7 +39,7 @@ def main() -> int:
         print(f"The page stays as it was. These may not be:\n{broken}")
         return 1
     tables = {case.table for case in cases}
-    report.record(cases=sorted([*(case for case in report.read()["cases"] if case[0] not in tables), *new]))
+    report.record(cases=sorted([*(case for case in report.read()["cases"] if case[0] not in tables), *new]), **found)
     print(f"{report.PAGE}: {len(cases)} cases")
     return 0
 

@@ -11,6 +11,7 @@ from typing import Any
 from hosting.host_server import PACK
 
 from checking.case_record import Case
+from checking.core_nodes import UNTRIED
 
 PAGE = PACK / "docs" / "reliability.md"
 DATA = PACK / "docs" / "reliability.json"
@@ -22,6 +23,7 @@ OUTCOMES = {
     "idle": "the other node changes nothing on the tests' small network even alone, and the edit acts as without it",
     "as before": "the error that was put in came out, the model is as it was, and the next run has the bits that it had",
     "equal bits": "every repetition gave the same bits",
+    "the host's": "a node of ComfyUI itself failed on what it was given",
     "ends": "a file or folder that cannot be used ends in an error by its input's name, and nothing half written is left",
 }
 """What a case may give. There is no other, so a test that finds another fault has to call it by a name that stops the page."""
@@ -36,7 +38,9 @@ class Table:
 
 
 TABLES = {
-    "Bad inputs": Table("Every input of every node, given every bad and every odd value of its type (`tests/host/test_bad_inputs.py`).", True),
+    "Bad inputs": Table(
+        "Every input of every node, given every bad and every odd value of its type (`tests/host/test_bad_inputs.py`).", True
+    ),
     "Faults": Table(
         "An error put in at every call of the network in turn, and at each call of the text encoder, the VAE and the disk that there is "
         "(`tests/host/test_faults.py`); the columns are kinds of errors.",
@@ -47,7 +51,9 @@ TABLES = {
         "(`tests/host/test_pairings.py`). At the end, core nodes that were not tried, and why."
     ),
     "Pairs of edits": Table("The edit of the row, then that of the column, on one model (`tests/host/test_pairs_of_edits.py`)."),
-    "Changed workflows": Table("Workflows with one thing changed, queued on a server (`tests/end_to_end/test_changed_workflows.py`).", True),
+    "Changed workflows": Table(
+        "Workflows with one thing changed, queued on a server (`tests/end_to_end/test_changed_workflows.py`).", True
+    ),
     "Equal requests": Table("Every node asked for the same again and again, other nodes between (`tests/host/test_soak.py`).", True),
     "Hosts": Table("The pack on other versions of ComfyUI, and on stand-ins for what newer ones do otherwise."),
 }
@@ -65,7 +71,9 @@ class Broken(ValueError):
 def counted(cases: Iterable[Case]) -> list[list]:
     """[table, row, column, outcome, number] of cases, sorted; outcomes of ordered cases are joined in their order."""
     cases = list(cases)
-    if wrong := sorted({f"{case.table}: {case.row}, {case.column}, {case.case}: {case.outcome}" for case in cases if case.outcome not in OUTCOMES}):
+    if wrong := sorted(
+        {f"{case.table}: {case.row}, {case.column}, {case.case}: {case.outcome}" for case in cases if case.outcome not in OUTCOMES}
+    ):
         raise Broken("\n".join(wrong))
     if unknown := {case.table for case in cases} - TABLES.keys():
         raise Broken(f"no such tables: {', '.join(sorted(unknown))}")
@@ -105,19 +113,21 @@ def _measured(data: dict[str, Any]) -> list[str]:
         lines += ["## Soak", "", soak, ""]
     if coverage := data.get("coverage"):
         lines += ["## Coverage", "", "Lines and branches of the torch-only folders that the tests reach (`python tools coverage`).", ""]
-        lines += ["| folder | lines | branches | both |", "|---|---|---|---|"]
+        lines += ["| folder | lines | branches |", "|---|---|---|"]
         lines += [f"| {folder} | {' | '.join(shares)} |" for folder, shares in coverage.items()] + [""]
     if mutants := data.get("mutants"):
-        lines += ["## Mutants", "", "The code of attention/, inversion/, hspace/ and optimization/ with one operator, comparison, constant or"]
+        lines += [
+            "## Mutants",
+            "",
+            "The code of attention/, inversion/, hspace/ and optimization/ with one operator, comparison, constant or",
+        ]
         lines += ["condition changed, and whether a test of tests/math notices (`python tools mutants`).", ""]
         lines += [f"{mutants['tried']} mutants: {mutants['noticed']} noticed, {len(mutants['explained'])} that nothing can tell apart.", ""]
         if mutants["explained"]:
             lines += ["| not to be told apart | because |", "|---|---|"]
             lines += [f"| `{name.replace('|', chr(92) + '|')}` | {reason} |" for name, reason in mutants["explained"].items()] + [""]
-    if untried := data.get("untried"):
-        lines += ["## Core nodes that were not tried", "", "| node | because |", "|---|---|"]
-        lines += [f"| {name} | {reason} |" for name, reason in sorted(untried.items())] + [""]
-    return lines
+    lines += ["## Core nodes that were not tried", "", "| node | because |", "|---|---|"]
+    return lines + [f"| {name} | {reason} |" for name, reason in sorted(UNTRIED.items())] + [""]
 
 
 def read() -> dict[str, Any]:
