@@ -15,7 +15,6 @@ import ast
 import importlib.machinery
 import json
 import os
-import resource
 import sys
 import tempfile
 from collections import Counter
@@ -184,6 +183,8 @@ def survives(mutant: Mutant, tests: list[str]) -> bool:
     """Whether all tests pass with it."""
 
     def tried() -> int:
+        import resource
+
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         resource.setrlimit(resource.RLIMIT_AS, (GIBIBYTES << 30, GIBIBYTES << 30))
         read = importlib.machinery.SourceFileLoader.get_code
