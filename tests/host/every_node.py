@@ -150,12 +150,17 @@ def ways() -> list[tuple[str, dict]]:
     return [(node_id, dict(options)) for node_id, options in sorted(found | alone)]
 
 
-def asked(node_id: str, options: dict, model, clip, **changes) -> list:
-    """What a node gives, asked with good inputs but for `changes`, and what a run makes of it."""
+def inputs_of(node_id: str, options: dict, model, clip, **changes) -> dict:
+    """Good inputs of a node, but for `changes`."""
     given = good_inputs(NODES[node_id].define_schema().inputs, model, clip, options)
     for name, value in changes.items():
         given = changed_at(given, name, lambda _, value=value: value)
-    return carried_out(NODES[node_id], given, model)
+    return given
+
+
+def asked(node_id: str, options: dict, model, clip, **changes) -> list:
+    """What a node gives, asked with good inputs but for `changes`, and what a run makes of it."""
+    return carried_out(NODES[node_id], inputs_of(node_id, options, model, clip, **changes), model)
 
 
 def digest(outputs: list) -> str:

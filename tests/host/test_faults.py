@@ -4,17 +4,15 @@ Every live node is tried, with every choice that brings other inputs; errors are
 encoder, and where a file is written.
 """
 
-import contextlib
 import errno
 import itertools
 from pathlib import Path
 
 import comfy.model_management
 import pytest
-import safetensors.torch
 import torch
 from comfy.patcher_extension import WrappersMP
-from every_node import NODES, BlockVAE, asked, digest, model_for, ways
+from every_node import NODES, BlockVAE, carried_out, digest, inputs_of, model_for, ways
 from graft.errors import GraftError
 from graft.host.engine.plan import RUN_KEY
 from PIL import Image
@@ -90,14 +88,18 @@ def calls(pytestconfig, number: int) -> list[int]:
 
 
 @pytest.mark.parametrize(("node_id", "options"), WAYS, ids=[" ".join([node, *options.values()]) for node, options in WAYS])
-def test_an_error_at_any_call_comes_out_and_leaves_nothing(sd1, miniature_clip, pytestconfig, gave, node_id, options):
+def test_an_error_at_any_call_comes_out_and_leaves_nothing(sd1, miniature_clip, pytestconfig, monkeypatch, folders, gave, node_id, options):
     schema = NODES[node_id].define_schema()
     fuses = {kind: Fuse() for kind in ("network", "VAE", "text encoder")}
     model = fused_model(model_for(node_id, sd1), fuses["network"])
     clip = fused_clip(miniature_clip, fuses["text encoder"])
     changes = {input.id: FusedVAE(fuses["VAE"]) for input in schema.inputs if input.get_io_type() == "VAE"}
-    before = snapshot(model)
-    whole = digest(asked(node_id, options, model, clip, **changes))
+    before, given = snapshot(model), inputs_of(node_id, options, model, clip, **changes)
+    for fuse in fuses.values():
+        fuse.set()
+    here = files(folders)
+    whole = digest(carried_out(NODES[node_id], given, model))
+    writes = files(folders) != here
     made = {kind: fuse.calls for kind, fuse in fuses.items()}
     every_kind = pytestconfig.getoption("--full")
     names = itertools.cycle(ERRORS)
@@ -109,41 +111,29 @@ def test_an_error_at_any_call_comes_out_and_leaves_nothing(sd1, miniature_clip, 
                     fuse.set()
                 fuses[kind].set(call, error)
                 with pytest.raises(type(error)) as raised:
-                    asked(node_id, options, model, clip, **changes)
+                    carried_out(NODES[node_id], given, model)
                 clean = raised.value is error and snapshot(model) == before and RUN_KEY not in model.model_options["transformer_options"]
                 gave("Faults", schema.display_name, f"{name}, {kind}", f"{options} {call}", "as before" if clean else "left behind")
                 assert clean, (kind, call, name)
     for fuse in fuses.values():
         fuse.set()
-    assert digest(asked(node_id, options, model, clip, **changes)) == whole
+    assert writes or node_id != "GraftSaveTrajectory"
+    if writes:
+        here = files(folders)
+        with monkeypatch.context() as full:
+            full.setattr(Image.Image, "save", full_disk)
+            full.setattr("graft.inversion.trajectory.save_file", full_disk)
+            with pytest.raises((OSError, GraftError), match="No space left") as raised:
+                carried_out(NODES[node_id], given, model)
+        clean = snapshot(model) == before and files(folders) == here
+        outcome = "as before" if raised.type is OSError else "ends"
+        gave("Faults", schema.display_name, "full disk", str(options), outcome if clean else "left behind")
+        assert clean
+    assert digest(carried_out(NODES[node_id], given, model)) == whole
 
 
 def full_disk(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def test_on_a_full_disk_a_node_says_so_and_leaves_nothing_half_written(sd1, miniature_clip, monkeypatch, folders, gave):
-    """The nodes that write are found by what they write where there is room."""
-    written = set()
-    for node_id, options in WAYS:
-        model, schema = model_for(node_id, sd1), NODES[node_id].define_schema()
-        here = files(folders)
-        whole = digest(asked(node_id, options, model, miniature_clip))
-        if files(folders) == here:
-            continue
-        written.add(node_id)
-        before, here = snapshot(model), files(folders)
-        with monkeypatch.context() as full, contextlib.ExitStack() as expected:
-            full.setattr(Image.Image, "save", full_disk)
-            full.setattr(safetensors.torch, "save_file", full_disk)
-            full.setattr("graft.inversion.trajectory.save_file", full_disk)
-            raised = expected.enter_context(pytest.raises((OSError, GraftError), match="No space left"))
-            asked(node_id, options, model, miniature_clip)
-        clean = snapshot(model) == before and files(folders) == here
-        outcome = "ends" if isinstance(raised.value, GraftError) else "as before"
-        gave("Faults", schema.display_name, "full disk", str(options), outcome if clean else "left behind")
-        assert clean and digest(asked(node_id, options, model, miniature_clip)) == whole
-    assert "GraftSaveTrajectory" in written
 
 
 def files(folder: Path) -> set[Path]:
