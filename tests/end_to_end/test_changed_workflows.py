@@ -191,6 +191,7 @@ def test_a_changed_workflow_runs_or_is_refused_by_name(server, object_info, prom
     number = SHORT.index(title)
     outcome, said = outcome_of(server, prompts[title])
     assert outcome == "works", said
+    gave("Hosts", f"ComfyUI {server.client.get_json('/system_stats')['system']['comfyui_version']}", "shipped workflows", title, outcome)
     check(server, object_info, gave, title, prompts[title], range(number * FEW // len(SHORT), (number + 1) * FEW // len(SHORT)))
 
 

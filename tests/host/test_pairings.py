@@ -88,6 +88,8 @@ NODES: dict[str, Callable] = {
     ],
     "EasyCache": lambda model: EasyCacheNode.execute(model, 100.0, 0.0, 1.0, False)[0],
     "LazyCache": lambda model: LazyCacheNode.execute(model, 100.0, 0.0, 1.0, False)[0],
+}
+RARER: dict[str, Callable] = {
     "CFGOverride": lambda model: CFGOverride.execute(model, 2.0, 0.0, 1.0)[0],
     "LatentApplyOperationCFG": lambda model: LatentApplyOperationCFG.execute(model, lambda latent, **_: 0.9 * latent)[0],
     "RenormCFG": lambda model: RenormCFG.execute(model, 100.0, 0.5)[0],
@@ -115,7 +117,7 @@ def sampled(known, edit: str | None, node: str | None, last: bool = False) -> to
     asked = edit, node, last and None not in (edit, node)
     if asked not in made:
         plan = Plan() if edit is None else Plan((edits_[EDITS[edit]],))
-        steps = [] if node is None else [NODES[node]]
+        steps = [] if node is None else [{**NODES, **RARER}[node]]
         steps.insert(0 if last else len(steps), lambda one: carry_out(one, plan))
         patched = model
         for step in steps:
@@ -126,7 +128,7 @@ def sampled(known, edit: str | None, node: str | None, last: bool = False) -> to
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("node", [*NODES, *(pytest.param(node, marks=pytest.mark.full) for node in RARER)])
 @pytest.mark.parametrize("edit", EDITS)
 def test_both_act_or_the_pair_is_refused_by_name(known, edit, node, last, gave):
     outcome = outcome_of(known, edit, node, last)

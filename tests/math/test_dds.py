@@ -78,6 +78,8 @@ def test_the_gradient_is_that_of_the_loss():
     z = Z_T.clone().requires_grad_()
     (10.0 * (z * weights * NOISE).sum() / (4 * 5)).backward()
     torch.testing.assert_close(dds_gradient(NOISE, weights, 10.0), z.grad)
+    # A film of one frame, as some families take a picture for, has as many cells.
+    torch.testing.assert_close(dds_gradient(NOISE[:, :, None], weights[:, :, None], 10.0), z.grad[:, :, None])
 
 
 # The descent
