@@ -136,7 +136,8 @@ def outcome_of(server, prompt: dict) -> tuple[str, str]:
     except PromptFailed as failed:
         said = str(failed)
         if said.startswith("The server refused the prompt."):
-            return "refused by name", said  # by the host, before anything ran
+            # Before anything ran: by the host, or by what Graft foresees.
+            return ("refused by name" if said.partition("\n")[2].strip() else "does not name an input"), said
         head = re.match(r"(.*?) failed with (\S+): (.*)", said, re.DOTALL)
         if head is None:
             return "stack trace", said
