@@ -3,6 +3,7 @@
 
 demo      see what it does, on a page that fills as the workflows that need no files of yours are run (output/demo)
 serve     ComfyUI with Graft in it, in your browser
+showcase  every task on photographs with your checkpoints, beside image-to-image and inpainting (output/showcase)
 batch     any workflow over a manifest: thousands of pictures, on this machine, on servers or on a Ray cluster
 test      lint, contracts and all tests (other arguments go to pytest)
 evaluate  measure the methods on the miniature again; tables and contact sheets go to docs/
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 10), (3, 13)
-PASSED_ON = ("batch", "test", "evaluate")
+PASSED_ON = ("showcase", "batch", "test", "evaluate")
 TOOLS = Path(__file__).absolute().parent / "tools"
 
 
@@ -29,13 +30,15 @@ def arguments(command_line=None):
     running = argparse.ArgumentParser(add_help=False)
     running.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where models run (default: auto)")
     running.add_argument("--port", type=int, help="port of the server (default: a free one)")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | batch | test | evaluate")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | serve | showcase | batch | test | evaluate")
     demo = commands.add_parser("demo", parents=[common, running], help="run the workflows, write pictures and a report")
     demo.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: output/demo)")
     demo.add_argument(
         "--all", action="store_true", help="run those that show the methods in depth, too: sweeps, grids, inversions and more"
     )
     commands.add_parser("serve", parents=[common, running], help="start ComfyUI with Graft and print its address")
+    showcase = "--checkpoint FILE [FILE ...]; showcase --help lists what else there is"
+    commands.add_parser("showcase", parents=[common, running], add_help=False, help=showcase)
     batch = "WORKFLOW --manifest FILE --output FOLDER; batch --help lists what else there is"
     commands.add_parser("batch", parents=[common, running], add_help=False, help=batch)
     commands.add_parser("test", parents=[common], help="run lint, contracts and tests")
@@ -75,7 +78,14 @@ def run(options):
     os.execv(command[0], command)  # so that signals reach the tool itself
 
 
-SCRIPTS = {"demo": "demo.py", "serve": "serve.py", "batch": "run_batch.py", "test": "checks.py", "evaluate": "evaluate.py"}
+SCRIPTS = {
+    "demo": "demo.py",
+    "serve": "serve.py",
+    "showcase": "showcase.py",
+    "batch": "run_batch.py",
+    "test": "checks.py",
+    "evaluate": "evaluate.py",
+}
 
 
 def tool_arguments(options, host):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 
-def asymmetric_step(x: Tensor, denoised: Tensor, edited: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
-    """DDIM with the edited prediction of x0 and the direction of the plain one (eq. 3)."""
-    return edited + sigma_next * (x - denoised) / sigma
+def asymmetric_step(x: Tensor, denoised: Tensor, edited: Tensor, sigma: Tensor, sigma_next: Tensor, direction: float = 1.0) -> Tensor:
+    """DDIM with the edited prediction of x0 and the direction of the plain one (eq. 3), of which the share `direction` is taken
+    (the released code's dt_lambda)."""
+    return edited + direction * sigma_next * (x - denoised) / sigma
 
 
 def ancestral_levels(sigma: Tensor, sigma_next: Tensor) -> tuple[Tensor, Tensor]:

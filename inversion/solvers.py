@@ -39,6 +39,18 @@ class Step:
     denoised: Tensor
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a step of DPM-Solver++ leaves for the next one: the predicted x0, and `h`, its length in lambda = -log(sigma)."""
+
+    denoised: Tensor
+    h: Tensor
+
+    @staticmethod
+    def of(denoised: Tensor, sigma: Tensor, sigma_next: Tensor) -> Prediction:
+        return Prediction(denoised, sigma.log() - sigma_next.log())
+
+
 class StepHook(Protocol):
     """Called after every step with the latent it arrived at; returns the latent to go on with."""
 
@@ -95,17 +107,46 @@ def invert_ddim(
     return x
 
 
-def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, mixing: Mixing = "added") -> Tensor:
-    """DPM-Solver++ 2M (Lu et al. 2022, Algorithm 2) along `sigmas` in either direction.
+def dpmpp_step(x: Tensor, denoised: Tensor, sigma: Tensor, sigma_next: Tensor, last: Prediction | None = None) -> Tensor:
+    """A step of DPM-Solver++ 2M (Lu et al. 2022, Algorithm 2), of second order with the `last` step's prediction.
 
     With lambda = -log(sigma) and h = lambda_next - lambda the step in sampler space is
-    x_next = (sigma_next / sigma) x - (e^-h - 1) [m + h / (2 h_last) (m - m_last)], with m the predicted x0; the first
-    step is of first order, without the second term, and in runs of fewer than `FEW_STEPS` so is the last, in either direction.
-    A last level of 0 returns the prediction itself; a first level of 0, where the solver has no finite lambda, is left by one
-    DDIM inversion step. Of a flow the step is exact for a constant m as well; its lambda is that of the host's own solver,
-    which stays finite at a noise level of 1, and the order is the same.
+    x_next = (sigma_next / sigma) x - (e^-h - 1) [m + h / (2 h_last) (m - m_last)], with m the predicted x0: linear in x, m
+    and m_last. To a level of 0 it is the prediction itself.
     """
-    last: tuple[Tensor, Tensor] | None = None
+    if sigma_next == 0:
+        return denoised
+    h = sigma.log() - sigma_next.log()
+    target = denoised if last is None else denoised + h / (2 * last.h) * (denoised - last.denoised)
+    return (sigma_next / sigma) * x - torch.expm1(-h) * target
+
+
+def dpmpp_prediction(x: Tensor, x_next: Tensor, sigma: Tensor, sigma_next: Tensor, last: Prediction | None = None) -> Tensor:
+    """The prediction with which `dpmpp_step` goes from `x` to `x_next`."""
+    if sigma_next == 0:
+        return x_next
+    h = sigma.log() - sigma_next.log()
+    target = ((sigma_next / sigma) * x - x_next) / torch.expm1(-h)
+    if last is None:
+        return target
+    ratio = h / (2 * last.h)
+    return (target + ratio * last.denoised) / (1 + ratio)
+
+
+def looks_back(index: int, steps: int) -> bool:
+    """Whether step `index` of a run of DPM-Solver++ 2M is of second order: the first has nothing to look back at, and in runs of
+    fewer than `FEW_STEPS` the last, in either direction, does not."""
+    return index > 0 and not (steps < FEW_STEPS and index == steps - 1)
+
+
+def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook = keep, mixing: Mixing = "added") -> Tensor:
+    """DPM-Solver++ 2M along `sigmas` in either direction, by `dpmpp_step`.
+
+    A first level of 0, where the solver has no finite lambda, is left by one DDIM inversion step. Of a flow the step is exact for
+    a constant prediction as well; its lambda is that of the host's own solver, which stays finite at a noise level of 1, and the
+    order is the same.
+    """
+    last: Prediction | None = None
     steps = len(sigmas) - 1
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         if sigma == 0:
@@ -113,16 +154,8 @@ def dpmpp_2m(denoise: Denoiser, x: Tensor, sigmas: Tensor, after_step: StepHook 
             x = after_step(arrived, Step(index, sigma, sigma_next, x, x))
             continue
         denoised = denoise(x, sigma)
-        if sigma_next == 0:
-            arrived = denoised
-        else:
-            h = sigma.log() - sigma_next.log()
-            target = denoised
-            if last is not None and not (steps < FEW_STEPS and index == steps - 1):
-                h_last, denoised_last = last
-                target = denoised + h / (2 * h_last) * (denoised - denoised_last)
-            arrived = (sigma_next / sigma) * x - torch.expm1(-h) * target
-            last = h, denoised
+        arrived = dpmpp_step(x, denoised, sigma, sigma_next, last if looks_back(index, steps) else None)
+        last = Prediction.of(denoised, sigma, sigma_next)
         x = after_step(arrived, Step(index, sigma, sigma_next, x, denoised))
     return x
 

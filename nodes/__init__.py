@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.engine.refusal import watch_prompts
 from ..host.models import examples
 from . import (
     composition,
@@ -23,6 +24,7 @@ from . import (
 class GraftExtension(ComfyExtension):
     async def on_load(self) -> None:
         examples.put_into_input_folder()
+        watch_prompts()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         families = (

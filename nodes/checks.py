@@ -38,7 +38,7 @@ def received(inputs: Iterable[io.Input], values: dict, empty_in_some: frozenset[
     flat = list(_flat(inputs, checked))
     for name, kind, value in flat:
         if kind == "MASK":
-            _require_painted(name, value.flatten(0, 1)[None] if name in empty_in_some else value)
+            require_painted(name, value.flatten(0, 1)[None] if name in empty_in_some else value)
     for model in _models(flat):
         for name, kind, value in flat:
             if kind in BESIDE_A_MODEL:
@@ -117,7 +117,7 @@ def mask(name: str, value: Any, _: io.Input) -> Tensor:
     return given.clamp(0, 1)
 
 
-def _require_painted(name: str, masks: Tensor) -> None:
+def require_painted(name: str, masks: Tensor) -> None:
     for number, painted in enumerate(masks.flatten(1).any(dim=1).tolist(), start=1):
         if not painted:
             height, width = masks.shape[1:]

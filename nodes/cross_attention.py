@@ -2,15 +2,17 @@
 
 from comfy_api.latest import io
 
+from ..attention.alignment import replacement
 from ..attention.words import parse_numbers, parse_windows
 from ..host.edits.cross_attention import CrossAttentionControl
 from ..host.engine.plan import plan_of
+from ..host.engine.queued import QueuedNode
 from ..host.engine.run import carry_out
 from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.families.layers import require_unet
 from .node import GraftNode
-from .types import SOURCE_WORDS, source_inputs, window_inputs
+from .types import SOURCE_WORDS, closed, source_inputs, window_inputs
 
 ALIGNMENTS = {"corrected": False, "as released": True}
 
@@ -57,6 +59,19 @@ class CrossAttentionControlNode(GraftNode):
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
         )
+
+    @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        weights, windows = (node.value(name) for name in ("word_weights", "word_windows"))
+        if closed(node.value("start_percent"), node.value("end_percent")) and not windows:
+            return
+        source, targets = node.words_of("source_conditioning"), node.new_words()
+        for target in targets:
+            for written, name, parse in ((weights, "word_weights", parse_numbers), (windows, "word_windows", parse_windows)):
+                target.find_each(parse(written or "", name), name)
+            if source is not None and node.value("mode") == "replace":
+                replacement(source, target)
 
     @classmethod
     def execute(

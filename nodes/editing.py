@@ -10,6 +10,7 @@ from ..host.engine.pictures import decode, encode
 from ..host.errors import GraftError
 from ..host.samplers.edit_by_prompt import edit_by_prompt
 from ..host.samplers.flow_edit import DISTILLED, FlowEdit, edit_by_flow, settings_for
+from ..host.samplers.guided import Prompts
 from .node import GraftNode
 from .types import soft_edged
 
@@ -126,7 +127,7 @@ class FlowEditNode(GraftNode):
                 "latent_image: it carries a noise mask, which limits sampling; connect the latent without it, and the mask to mask"
             )
         chosen = replace(_chosen(model, settings or {"settings": FOR_THIS_MODEL}), mask=_soft(mask, feather))
-        edited = edit_by_flow(model, positive, source_conditioning, negative, latent_image["samples"], seed, chosen)
+        edited = edit_by_flow(model, Prompts(positive, source_conditioning, negative), latent_image["samples"], seed, chosen)
         return io.NodeOutput({**latent_image, "samples": edited})
 
 
@@ -188,8 +189,8 @@ class EditPictureNode(GraftNode):
     def execute(
         cls, model, vae, image, positive, source_conditioning, negative, seed, amount, distilled, feather, mask=None
     ) -> io.NodeOutput:
-        prompts = positive, source_conditioning, negative
-        edited = edit_by_prompt(model, *prompts, encode(vae, image), seed, amount, distilled, _soft(mask, feather))
+        prompts = Prompts(positive, source_conditioning, negative)
+        edited = edit_by_prompt(model, prompts, encode(vae, image), seed, amount, distilled, _soft(mask, feather))
         return io.NodeOutput(decode(vae, edited))
 
 

@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..host.edits.h_space import MixHSpace
 from ..host.engine.plan import plan_of
+from ..host.engine.queued import QueuedNode
 from ..host.engine.run import carry_out
 from ..host.engine.stream import Stream
 from ..host.families.layers import require_bottleneck
@@ -92,6 +93,12 @@ class MixHSpaceNode(GraftNode):
         )
 
     @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        if node.value("preset") in GAMMAS or node.value("preset.gamma"):
+            node.require_turn("h")
+
+    @classmethod
     def execute(cls, model, content, content_conditioning, preset, adapt_to_steps, course, mixing, mask=None) -> io.NodeOutput:
         require_bottleneck(model)
         gamma = preset["gamma"] if preset["preset"] == "custom" else GAMMAS[preset["preset"]]
@@ -121,6 +128,8 @@ class RecordContent(RecordTrajectory):
 
 
 class AsymmetricSamplerNode(GraftNode):
+    SERVES = AsymmetricSampler.serves
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         custom = [
@@ -166,7 +175,7 @@ class AsymmetricSamplerNode(GraftNode):
                     "preset",
                     options=[*(io.DynamicCombo.Option(name, []) for name in PROCESSES), io.DynamicCombo.Option("custom", custom)],
                     tooltip="paper: omega 0.3; released: omega 0, the released code's. They inject down to timestep 400 and boost from 200 on, but not for "
-                    "paintings.",
+                    "paintings. At 999 the released code has no h of an inverted content and takes that of 978; here it is that of 999 itself.",
                 ),
                 io.Combo.Input(
                     "timesteps",
@@ -190,15 +199,26 @@ class AsymmetricSamplerNode(GraftNode):
                     tooltip="Steps that add noise. grid: only those of the released code's 50, in longer runs hardly any noise.",
                     advanced=True,
                 ),
+                io.Float.Input(
+                    "early_direction",
+                    default=1.0,
+                    min=0.9,
+                    max=1.1,
+                    step=0.0001,
+                    tooltip="dt_lambda of the released code: how much of a step's direction, of what stays noise, is taken at timestep 950 and above, in "
+                    "steps of the grid. Its scripts have 0.9985; presets leave it to you. Nothing where omega is above 0.",
+                    optional=True,
+                    advanced=True,
+                ),
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="Connect to SamplerCustom or SamplerCustomAdvanced.")],
         )
 
     @classmethod
-    def execute(cls, preset, timesteps, injections, boosts) -> io.NodeOutput:
+    def execute(cls, preset, timesteps, injections, boosts, early_direction=1.0) -> io.NodeOutput:
         process = PROCESSES.get(preset["preset"], preset)
         intervals = Intervals(process["edit_timestep"], process["boost_timestep"], timesteps, injections, boosts)
-        return io.NodeOutput(AsymmetricSampler(intervals, process["omega"], process["regularise"]))
+        return io.NodeOutput(AsymmetricSampler(intervals, process["omega"], process["regularise"], early_direction))
 
 
 class LoadPixelDiffusion(GraftNode):

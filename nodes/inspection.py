@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.engine.pictures import decode
+from ..host.engine.queued import QueuedNode
 from ..host.families.layers import require_unet
 from ..host.inspection.attention_record import generate_and_record
 from ..host.inspection.heat_maps import heat_maps, layers_by_steps
@@ -46,6 +47,13 @@ class ShowAttention(GraftNode):
                 ),
             ],
         )
+
+    @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        guider = node.source("guider")
+        if guider is not None:
+            node.require_words("words", [guider[0].words_of("positive")])
 
     @classmethod
     def execute(cls, noise, guider, sampler, sigmas, latent_image, vae, words, word_map_grid) -> io.NodeOutput:

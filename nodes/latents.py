@@ -3,15 +3,17 @@
 from comfy_api.latest import io
 
 from ..host.edits.background_preservation import BackgroundPreservation
+from ..host.edits.composition import released_window
 from ..host.edits.local_blend import BlendWords, LocalBlend
 from ..host.engine.plan import plan_of
+from ..host.engine.queued import QueuedNode
 from ..host.engine.run import carry_out
 from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
 from ..host.errors import GraftError
 from ..host.families.layers import require_unet
 from .node import GraftNode
-from .types import SOURCE_WORDS, TrajectoryType, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
+from .types import SOURCE_WORDS, TrajectoryType, closed, map_grid_input, map_layers, soft_edged, source_inputs, window_inputs
 
 
 class LocalBlendNode(GraftNode):
@@ -81,6 +83,21 @@ class LocalBlendNode(GraftNode):
         )
 
     @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        masked = node.source("mask") is not None
+        if not masked:
+            _require_a_place(node.value("source_words"), node.value("target_words"))
+        if closed(node.value("start_percent"), node.value("end_percent")):
+            return
+        node.require_turn("step")
+        if not masked:
+            for name in ("source_words", "subtract_source_words"):
+                node.require_words(name, [node.words_of("source_conditioning")])
+            for name in ("target_words", "subtract_target_words"):
+                node.require_words(name, node.new_words())
+
+    @classmethod
     def execute(
         cls,
         model,
@@ -99,8 +116,8 @@ class LocalBlendNode(GraftNode):
         mask=None,
     ) -> io.NodeOutput:
         window = Window.of_percent(model, start_percent, end_percent)
-        if mask is None and not (source_words.strip() or target_words.strip()):
-            raise GraftError("source_words, target_words: nothing says what may change; name words, or connect a mask")
+        if mask is None:
+            _require_a_place(source_words, target_words)
         if window.empty:
             return io.NodeOutput(model)
         words = None
@@ -116,6 +133,16 @@ class LocalBlendNode(GraftNode):
             )
         blend = LocalBlend(Stream(source, source_conditioning), window, words, mask, background)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(blend)))
+
+
+PRESERVATION_MODES = {"every step": "every step", "released code": "released"}
+"""Names of the modes in the UI."""
+
+
+def _require_a_place(*words: str | None) -> None:
+    """Raises `GraftError` where no word is named; None is a text that only a run can tell."""
+    if all(text is not None and not text.strip() for text in words):
+        raise GraftError("source_words, target_words: nothing says what may change; name words, or connect a mask")
 
 
 class BackgroundPreservationNode(GraftNode):
@@ -153,16 +180,33 @@ class BackgroundPreservationNode(GraftNode):
                     tooltip="Pixels over which the region's edge is soft, inwards.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(PRESERVATION_MODES),
+                    default="every step",
+                    tooltip="every step: the model looks at the main picture's background in every step. released code: as the official code, which "
+                    "blends a latent only after the model has looked at it, and the predictions of the first two steps instead of their latents; with "
+                    "Composite Attention's mode of that name it makes the official picture. Needs DPM-Solver++ 2M; for comparison.",
+                    optional=True,
+                    advanced=True,
+                ),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the step operator. Sample it with Graft Sampler.")],
         )
 
     @classmethod
-    def execute(cls, model, main, region, end_percent, feather) -> io.NodeOutput:
-        window = Window.of_percent(model, 0.0, end_percent)
-        if window.empty:
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        if not closed(0.0, node.value("end_percent")):
+            node.require_turn("step")
+
+    @classmethod
+    def execute(cls, model, main, region, end_percent, feather, mode="every step") -> io.NodeOutput:
+        if end_percent == 0:
             return io.NodeOutput(model)
-        edit = BackgroundPreservation(main, window, soft_edged("region", region, (feather + 1) // 2))
+        released = PRESERVATION_MODES[mode] == "released"
+        window = released_window(main, end_percent) if released else Window.of_percent(model, 0.0, end_percent)
+        edit = BackgroundPreservation(main, window, soft_edged("region", region, (feather + 1) // 2), PRESERVATION_MODES[mode])
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 

@@ -7,10 +7,12 @@ import inspect
 from collections.abc import Callable
 from typing import ClassVar
 
+import torch
 from comfy_api.latest import io
 
 from ..host import naming
-from .checks import received
+from ..host.engine.queued import QueuedNode
+from .checks import received, require_painted
 
 
 class GraftNode(io.ComfyNode):
@@ -19,6 +21,14 @@ class GraftNode(io.ComfyNode):
 
     EMPTY_IN_SOME: ClassVar[frozenset[str]] = frozenset()
     """Mask inputs of which some masks of a batch may be empty, as in a film whose object leaves; elsewhere every mask holds something."""
+
+    @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        """Raises `GraftError`, as its run would, for what can be told of `node`, one of this class, when its prompt is queued. It may let pass
+        what fails later, and must not refuse what would run."""
+        for name in node.inputs:
+            if (size := node.empty_mask(name)) is not None:
+                require_painted(name.rpartition(".")[2], torch.zeros(1, size[1], size[0]))
 
     def __init_subclass__(cls, **options) -> None:
         super().__init_subclass__(**options)

@@ -11,6 +11,7 @@ from ..host.engine.pictures import encode
 from ..host.errors import GraftError
 from ..host.families.layers import fine_decoder_layers, require_unet
 from ..host.inspection.unnaturalness import explained, shown, unnaturalness_map
+from ..host.samplers.guided import Prompts
 from ..host.samplers.latent_optimization import Editor, MaskedKeys, Optimization, SourceKeys, optimize
 from ..host.samplers.perceptual import PerceptualLoss
 from ..optimization.descent import Descent
@@ -222,8 +223,8 @@ class OptimizeLatent(GraftNode):
             plateau=plateau,
         )
         losses = _losses(stage, mask, perceptual)
-        prompts = positive, source_conditioning, negative
-        optimized = optimize(model, *prompts, latent, seed, settings, _editors(model, stage, mask), losses)
+        prompts = Prompts(positive, source_conditioning, negative)
+        optimized = optimize(model, prompts, latent, seed, settings, _editors(model, stage, mask), losses)
         return io.NodeOutput({**latent_image, "samples": optimized})
 
 

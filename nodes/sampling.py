@@ -9,6 +9,8 @@ from .types import SOLVERS
 
 
 class GraftSamplerNode(GraftNode):
+    SERVES = GraftSampler.serves
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

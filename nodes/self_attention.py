@@ -5,8 +5,9 @@ from comfy_api.latest import io
 from ..host.edits.composite_attention import CompositeAttention
 from ..host.edits.key_value_mask import MaskKeysAndValues
 from ..host.edits.reference_attention import ReferenceAttention
-from ..host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
+from ..host.edits.self_attention import ObjectWords, ReplaceKeysAndValues, ReplaceSelfAttention
 from ..host.engine.plan import plan_of
+from ..host.engine.queued import QueuedNode
 from ..host.engine.run import carry_out
 from ..host.engine.stream import Stream
 from ..host.engine.windows import Window
@@ -14,9 +15,11 @@ from ..host.errors import GraftError
 from ..host.families.layers import all_layers, coarse_layers, fine_decoder_layers, require_attention, require_unet
 from .node import GraftNode
 from .types import (
+    QUARTER,
     SOURCE_PROMPT,
     TrajectoryType,
     chosen_layers,
+    closed,
     layers_input,
     map_grid_input,
     map_layers,
@@ -81,7 +84,8 @@ class ReplaceKeysAndValuesNode(GraftNode):
             display_name="Replace Keys and Values",
             category="Graft/attention",
             description="MasaCtrl: the new picture keeps its own layout and reads its content from the source picture, so that a new prompt can "
-            "change the pose and keep the look. With masks of the object in both pictures, object reads object and background reads background.",
+            "change the pose and keep the look. Where masks or words say which is the object in both pictures, object reads object and background "
+            "reads background.",
             search_aliases=["MasaCtrl", "mutual self-attention", "KV replacement", "consistent character", "change pose"],
             inputs=[
                 *source_inputs("The trajectory of the picture whose content is read.", SOURCE_PROMPT),
@@ -91,27 +95,79 @@ class ReplaceKeysAndValuesNode(GraftNode):
                     "paper: the decoder's self-attention layers with at least a quarter of the latent's cells (the last 6 of 16 in SD1.x and SD2.x, "
                     "the last 6 of 70 in SDXL). all: every one; keeps more of the source's layout too. custom: layers by number, part or grid.",
                 ),
-                io.Mask.Input("source_mask", optional=True, tooltip="The object in the source. Needs the target's mask too."),
                 io.Mask.Input(
-                    "target_mask", optional=True, tooltip="Where the object will be in the new picture. Needs the source's mask too."
+                    "source_mask", optional=True, tooltip="The object in the source. Needs the object in the target too, by mask or words."
                 ),
+                io.Mask.Input(
+                    "target_mask",
+                    optional=True,
+                    tooltip="Where the object will be in the new picture. Needs the object in the source too, by mask or words.",
+                ),
+                io.String.Input(
+                    "source_words",
+                    default="",
+                    tooltip="Instead of a mask: words of the source's prompt that are the object, separated by commas; it is found where the model looks "
+                    "for them. The prompt must come from Encode Prompt.",
+                    optional=True,
+                ),
+                io.String.Input(
+                    "target_words",
+                    default="",
+                    tooltip="Instead of a mask: words of the new prompt that are the object. The prompt must come from Encode Prompt.",
+                    optional=True,
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.1,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How strongly a place must be looked at to count as the words' place, from 0 to 1. Higher: a smaller object. 0.1 is the released "
+                    "code's.",
+                    optional=True,
+                    advanced=True,
+                ),
+                map_grid_input(optional=True),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
         )
 
     @classmethod
     def execute(
-        cls, model, source, source_conditioning, start_percent, end_percent, layers=None, source_mask=None, target_mask=None
+        cls,
+        model,
+        source,
+        source_conditioning,
+        start_percent,
+        end_percent,
+        layers=None,
+        source_mask=None,
+        target_mask=None,
+        source_words="",
+        target_words="",
+        threshold=0.1,
+        word_map_grid=QUARTER,
     ) -> io.NodeOutput:
         network = require_attention(model)
         window = Window.of_percent(model, start_percent, end_percent)
         chosen = chosen_layers(network, layers, fine_decoder_layers)
-        if (source_mask is None) != (target_mask is None):
-            missing = "source_mask" if source_mask is None else "target_mask"
-            raise GraftError(f"{missing}: only the other mask is connected; connect the object's mask in both pictures, or none")
+        pictures = (("source", source_mask, source_words), ("target", target_mask, target_words))
+        known = [name for name, mask, words in pictures if mask is not None or words.strip()]
+        if len(known) == 1:
+            other = "target" if known == ["source"] else "source"
+            raise GraftError(
+                f"{other}_mask, {other}_words: where the object is has been said of the {known[0]} only; connect its mask or name its words in "
+                "both pictures, or in none"
+            )
         if window.empty:
             return io.NodeOutput(model)
-        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, source_mask, target_mask)
+        words = None
+        if known and (
+            source_mask is None or target_mask is None
+        ):  # Masks do in every family; words are found in the cross-attention of UNets.
+            network = require_unet(model, "Replace Keys and Values with masks")
+            words = ObjectWords(source_words, target_words, threshold, map_layers(network, word_map_grid))
+        edit = ReplaceKeysAndValues(Stream(source, source_conditioning), window, chosen, source_mask, target_mask, words)
         return io.NodeOutput(carry_out(model, plan_of(model).with_edit(edit)))
 
 
@@ -202,6 +258,12 @@ class ReferenceAttentionNode(GraftNode):
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The model with the edit. Works with every sampler.")],
         )
+
+    @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        if node.source("target_mask") is None and not closed(node.value("start_percent"), node.value("end_percent")):
+            node.require_words("target_words", node.new_words())
 
     @classmethod
     def execute(

@@ -16,7 +16,8 @@ TrajectoryType = io.Custom("GRAFT_TRAJECTORY")
 SOLVERS = {"DDIM": "ddim", "DPM-Solver++ 2M": "dpmpp_2m", "Midpoint": "midpoint"}
 """Names of the solvers in the UI."""
 
-MAP_LEVELS = {"quarter (paper)": GRIDS["quarter"], "half": GRIDS["half"], "full": GRIDS["full"]}
+QUARTER = "quarter (paper)"
+MAP_LEVELS = {QUARTER: GRIDS["quarter"], "half": GRIDS["half"], "full": GRIDS["full"]}
 """Grids of the attention maps in which words are looked for, as parts of the latent's side: how often it is halved."""
 
 
@@ -42,6 +43,11 @@ def window_inputs(end: float, start: float = 0.0) -> list:
         io.Float.Input("start_percent", default=start, min=0.0, max=1.0, step=0.01, tooltip=f"When the edit starts. {tip}", advanced=True),
         io.Float.Input("end_percent", default=end, min=0.0, max=1.0, step=0.01, tooltip=f"When the edit stops. {tip}"),
     ]
+
+
+def closed(start: float | None, end: float | None) -> bool:
+    """Whether a window of `window_inputs` holds no step, or may hold none: None is a number that only a run can tell."""
+    return start is None or end is None or end <= start
 
 
 def skip_input(tooltip: str, optional: bool = False) -> io.Float.Input:
@@ -98,11 +104,12 @@ def mask_on_layers_inputs() -> list:
     ]
 
 
-def map_grid_input() -> io.Combo.Input:
+def map_grid_input(optional: bool = False) -> io.Combo.Input:
     return io.Combo.Input(
         "word_map_grid",
         options=list(MAP_LEVELS),
-        default="quarter (paper)",
+        default=QUARTER,
+        optional=optional,
         tooltip="Attention maps in which words are looked for, by their part of the latent's side. quarter: 16 x 16 at 512 pixels, as in the "
         "papers. Finer maps for small objects and for pictures far smaller than 512 pixels.",
         advanced=True,

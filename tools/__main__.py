@@ -7,6 +7,7 @@ import runpy
 import sys
 
 COMMANDS = {
+    "bench": "benchmark",
     "build_help": "texts",
     "build_workflows": "building",
     "cases": "evaluation",
@@ -17,14 +18,16 @@ COMMANDS = {
     "help_pictures": "pictures",
     "host_functions": "building",
     "mutants": "checking",
-    "overhead": "benchmark",
     "processors": "checking",
+    "publishing": "checking",
+    "registry_pictures": "pictures",
     "random_checkpoint": "benchmark",
     "reliability": "checking",
     "scale": "batch",
     "schema_snapshot": "building",
     "screenshot": "pictures",
     "things": "pictures",
+    "throughput": "batch",
     "train_miniature": "training",
 }
 """The folder of each command."""

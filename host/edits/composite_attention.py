@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -20,7 +19,7 @@ from ..engine.windows import Window
 from ..errors import GraftError
 from ..families.attention import Hook
 from ..families.layer import Layer, Layers
-from .composition import CELL_SHARE
+from .composition import CELL_SHARE, released_window
 
 Mode = Literal["intended", "light", "released"]
 """The paper's maps; one ordinary attention of composed queries and keys; the released code with its cross pass and its order."""
@@ -127,14 +126,9 @@ class RunningReleasedAttention(RunningCompositeAttention):
         self.cross = replace(edit.reference, pairing="TF-ICON cross")
         self.streams = (self.main, self.reference, self.cross)
         self._objects: dict[tuple[tuple[int, int], int], Region] = {}
-        self.background, self.object = self.windows = tuple(self._until(part) for part in (RELEASED_BACKGROUND, edit.end))
-
-    def _until(self, part: float) -> Window:
-        """The window of a tau, in the code's count of steps with its solver of order 2. Where the part of the
-        steps is a whole number in decimals, it is one here; the code falls a step short at 0.29 of 100, as floats do."""
-        trajectory, order = self.edit.main.trajectory, 2
-        count = max(order, int(part * trajectory.steps + 1e-6) + 1 - order)
-        return Window(math.inf, float(trajectory.sigmas[min(count, trajectory.steps)]))
+        self.background, self.object = self.windows = tuple(
+            released_window(edit.main.trajectory, part) for part in (RELEASED_BACKGROUND, edit.end)
+        )
 
     def streams_at(self, sigma: float) -> tuple[Stream, ...]:
         background = (self.main,) if sigma in self.background else ()

@@ -1,6 +1,8 @@
-"""Where the sampling of a composition starts."""
+"""Where the sampling of a composition starts, and how the released code counts its steps."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -12,10 +14,21 @@ from ..engine.fingerprints import require_made_with
 from ..engine.masks import require_aspect, require_held
 from ..engine.pictures import for_vae
 from ..engine.requirements import require_added_noise, require_channels
+from ..engine.windows import Window
 from ..errors import GraftError
 
 CELL_SHARE = 0.5
 """The part of a cell, of the latent's or of a token grid, that a mask has to cover to hold it."""
+
+ORDER = 2
+"""Of the released code's solver, DPM-Solver++ 2M: so many steps it makes before any of its loop, and so many fewer it counts."""
+
+
+def released_window(trajectory: Trajectory, part: float) -> Window:
+    """The steps of a tau, as the released code counts the `part` of a trajectory's. Where that is a whole number in decimals, it is
+    one here; the code falls a step short at 0.29 of 100, as floats do."""
+    count = max(ORDER, int(part * trajectory.steps + 1e-6) + 1 - ORDER)
+    return Window(math.inf, float(trajectory.sigmas[min(count, trajectory.steps)]))
 
 
 def composed_start(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ...attention.masks import resized, token_mask
+from ...attention.cross_attention import AttentionMap
+from ...attention.masks import resized, token_mask, word_mask
 from ...attention.self_attention import (
     Attend,
     Inputs,
@@ -21,11 +22,16 @@ from ...attention.self_attention import (
 )
 from ..engine.masks import Grid
 from ..engine.plan import Part, Place, RunningEdit, RunningOnBothPrompts
+from ..engine.prompts import prompts_of
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
 from ..families.attention import Hook
 from ..families.layer import Layer, Layers
+from .word_maps import WordMaps, token_groups
+
+Side = Literal["source", "target"]
+"""The pictures in which the object is told from its background."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +76,24 @@ class RunningReplaceSelfAttention(RunningEdit):
         return query, key, value
 
 
+@dataclass(frozen=True)
+class ObjectWords:
+    """Words of the object in the source's prompt and in the target's, and the `threshold` from which a place of their map, brought to
+    [0, 1], is the object's. What has a mask needs none."""
+
+    source: str
+    target: str
+    threshold: float
+    map_layers: Layers
+
+
 @dataclass(frozen=True, eq=False)
 class ReplaceKeysAndValues:
     """MasaCtrl: the target keeps its queries and reads the source's keys and values, its positive rows those of the
     source under its own prompt, its negative rows those of the source under the negative prompt.
 
-    With masks (B or 1, H, W) of the object in the source and in the target, object reads object and background reads background.
+    Where the object is known in the source and in the target, object reads object and background reads background: by masks
+    (B or 1, H, W), else by `words`.
     """
 
     stream: Stream
@@ -83,14 +101,17 @@ class ReplaceKeysAndValues:
     layers: Layers
     source_mask: Tensor | None = None
     target_mask: Tensor | None = None
+    words: ObjectWords | None = None
 
     @property
     def hooks(self) -> frozenset[Hook]:
+        if self.words is not None:
+            return frozenset({"attn1", "attn2"})
         return frozenset({"attn1"}) if self.masked else frozenset()
 
     @property
     def masked(self) -> bool:
-        return self.source_mask is not None and self.target_mask is not None
+        return self.words is not None or self.source_mask is not None
 
     def begin(self, run: Run) -> RunningEdit:
         run.require_mask("source_mask", self.source_mask, self.layers, on_grid)
@@ -132,16 +153,37 @@ class RunningReplaceKeysAndValues(RunningKeysAndValues):
 
 
 class RunningMaskedKeysAndValues(RunningKeysAndValues):
+    """The masks of words are those of the present noise level, as far as its layers have been seen: MasaCtrl's automatic ones. Before
+    the first map of a level those of the level before hold, and before any map at all everything reads everything; the released code
+    has the latter at every level. The negative prompt's rows have the positive's masks."""
+
     tap = "keys_values"
     changes = frozenset({"map"})
     ignores = frozenset({"keys", "values"})
 
     def __init__(self, edit: ReplaceKeysAndValues, run: Run) -> None:
         super().__init__(edit, run)
-        self._regions: dict[tuple[tuple[int, int], int], tuple[Region, Region, bool]] = {}
+        self.maps: dict[Side, WordMaps] = {}
+        if edit.source_mask is None:
+            states, options = edit.stream.conditioning[0]
+            prompts = prompts_of(states.shape[1], options, "source_conditioning")
+            run.require_batch("source_conditioning", prompts)
+            self.maps["source"] = WordMaps(edit.words.map_layers, token_groups(prompts, [(edit.words.source, "source_words")]))
+        if edit.target_mask is None:
+            prompts = run.prompts("Replace Keys and Values with words")
+            self.maps["target"] = WordMaps(edit.words.map_layers, token_groups(prompts, [(edit.words.target, "target_words")]))
+        self._regions: dict[tuple, tuple[Region, Region, bool]] = {}
+        self._versions: tuple[int, ...] = ()
+
+    def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:
+        side = "target" if stream is None else "source" if stream == self.edit.stream else None
+        if side in self.maps:
+            self.maps[side].add(place.layer, place.grid, self.run.sigma, attention)
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
         source = self.source(place, len(query))
+        if any(maps.latest is None for maps in self.maps.values()):
+            return attend(query, *source)
         inside, outside, everywhere = self._regions_of(place, query)
         if everywhere:
             plain = partial(torch.empty_like, query)  # All of it is overwritten.
@@ -149,13 +191,25 @@ class RunningMaskedKeysAndValues(RunningKeysAndValues):
         return inside.attend(around, query, *source, attend)
 
     def _regions_of(self, place: Place, query: Tensor) -> tuple[Region, Region, bool]:
-        """The masked queries with the source's masked keys, and what is left of both; and whether that is every query."""
+        """The object's queries with the source's object as keys, and what is left of both; and whether that is every query. Found once
+        for all layers of a grid, until another map of the words comes in."""
+        versions = tuple(maps.version for maps in self.maps.values())
+        if versions != self._versions:
+            self._regions, self._versions = {}, versions
         asked = place.grid, len(query)
         if asked not in self._regions:
-            masks = (self.edit.target_mask, self.edit.source_mask)
-            queries, keys = (on_grid(mask.to(query.device), place.grid).flatten(1).expand(len(query), -1) for mask in masks)
+            sides: tuple[Side, Side] = ("target", "source")
+            queries, keys = (self._object(side, place.grid, query.device).expand(len(query), -1) for side in sides)
             if not keys.any(dim=1).all() or keys.all(dim=1).any():
-                self.run.note("source_mask is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
+                name = "source_words" if "source" in self.maps else "source_mask"
+                self.run.note(f"{name} is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
             left_out = (queries & ~keys.any(dim=1, keepdim=True)) | (~queries & keys.all(dim=1, keepdim=True))
             self._regions[asked] = Region.of(queries, keys), Region.of(~queries, ~keys), not bool(left_out.any())
         return self._regions[asked]
+
+    def _object(self, side: Side, grid: Grid, device: torch.device) -> Tensor:
+        """(rows or 1, N), bool: the object's tokens in the source or in the target."""
+        if side in self.maps:
+            return word_mask(self.maps[side].latest[0], grid, self.edit.words.threshold, "nearest").to(device).flatten(1)
+        mask = self.edit.source_mask if side == "source" else self.edit.target_mask
+        return on_grid(mask.to(device), grid).flatten(1)

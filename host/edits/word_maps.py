@@ -46,6 +46,12 @@ class WordMaps:
         self.version += 1
         self.present[layer] = attention.attention_to(self.tokens).unflatten(1, grid).movedim(-1, 0)
 
+    @property
+    def latest(self) -> Tensor | None:
+        """(K, rows, h, w), over the layers that were added last at one noise level: its first map takes the place of all of the
+        level before; None if nothing was."""
+        return torch.stack(list(self.present.values())).mean(dim=0) if self.present else None
+
     def _summed(self) -> tuple[Tensor | None, int]:
         maps = [*([] if self.total is None else [self.total]), *self.present.values()]
         return (torch.stack(maps).sum(dim=0) if maps else None), self.count + len(self.present)

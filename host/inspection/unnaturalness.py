@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import comfy.samplers
-import comfy.utils
-import latent_preview
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -15,6 +13,7 @@ from tqdm.auto import tqdm
 from ...optimization.unnaturalness import heat, strength, unexpected_change, wanted_change
 from ..engine.noise_levels import level_at, noise_parts, require_picture_latent, require_timesteps
 from ..engine.plan import require_unedited
+from ..samplers.guided import sample, unguided
 from .captions import Scale, captioned, counted, noise_levels
 from .heat_maps import laid_over, over_grey
 
@@ -65,11 +64,8 @@ def unnaturalness_map(
     require_timesteps("timestep", timesteps)
     sampling = model.get_model_object("model_sampling")
     sigmas = torch.cat([_asked(sampling, timesteps, draws), torch.zeros(1)])
-    guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds({"positive": conditioning})
     prober = Prober(seed, measure)
-    callback, disable = latent_preview.prepare_callback(model, draws), not comfy.utils.PROGRESS_BAR_ENABLED
-    guider.sample(torch.zeros_like(latent), latent, prober, sigmas, callback=callback, disable_pbar=disable, seed=seed)
+    sample(unguided(model, conditioning), torch.zeros_like(latent), latent, prober, sigmas, seed)
     return prober.heat.cpu()
 
 

@@ -27,6 +27,9 @@ Clock = Literal["the model's", "the paper's"]
 Places = Literal["grid", "every step"]
 """Which steps of an interval count: those of the released code's 50, or all."""
 
+EARLY = 950
+"""Down to this timestep the released code scales the direction."""
+
 
 @dataclass(frozen=True)
 class Intervals:
@@ -47,8 +50,11 @@ class Intervals:
 
     def injected(self, model_sampling, sigmas: Tensor) -> Tensor:
         """(S,), bool: the steps of `sigmas` (S + 1) at which h is injected."""
-        lowest = self._sigma(model_sampling, self.edit)
-        return (sigmas[:-1] >= lowest * (1 - SAME_LEVEL)) & self._among(self.injections, model_sampling, sigmas)
+        return self._down_to(self.edit, model_sampling, sigmas)
+
+    def early(self, model_sampling, sigmas: Tensor) -> Tensor:
+        """(S,), bool: the first of the steps at which h may be injected, whether it is or not."""
+        return self._down_to(EARLY, model_sampling, sigmas)
 
     def boosted(self, model_sampling, sigmas: Tensor) -> Tensor:
         """(S,), bool: the steps that add noise."""
@@ -56,6 +62,10 @@ class Intervals:
             return torch.zeros_like(sigmas[:-1], dtype=torch.bool)
         highest = self._sigma(model_sampling, self.boost)
         return (sigmas[:-1] <= highest * (1 + SAME_LEVEL)) & self._among(self.boosts, model_sampling, sigmas)
+
+    def _down_to(self, timestep: int, model_sampling, sigmas: Tensor) -> Tensor:
+        lowest = self._sigma(model_sampling, timestep)
+        return (sigmas[:-1] >= lowest * (1 - SAME_LEVEL)) & self._among(self.injections, model_sampling, sigmas)
 
     def _sigma(self, model_sampling, timestep: int) -> float:
         return pixel_sigma(timestep) if self.clock == "the paper's" else float(model_sampling.sigma(torch.tensor(timestep)))
@@ -69,13 +79,18 @@ class Intervals:
 
 class AsymmetricSampler(GraftSampler):
     """A SAMPLER that runs DDIM and lets edits of the bottleneck change the predicted picture, but not the direction
-    (Jeong et al., InjectFusion, WACV 2024, eq. 3 and 4; with `omega` above 0 its Algorithm 2)."""
+    (Jeong et al., InjectFusion, WACV 2024, eq. 3 and 4; with `omega` above 0 its Algorithm 2).
+
+    `direction` is the released code's dt_lambda: the share of the direction that is taken in the early steps, in steps without
+    calibration.
+    """
 
     serves: frozenset[Hook] = frozenset({"step", "h"})
 
-    def __init__(self, intervals: Intervals, omega: float, regularise: bool = True) -> None:
+    def __init__(self, intervals: Intervals, omega: float, regularise: bool = True, direction: float = 1.0) -> None:
         super().__init__("ddim")
         self.intervals, self.omega, self.regularise = intervals, omega, regularise
+        self.direction = 1.0 if omega else direction
 
     def injected(self, model_sampling, sigmas: Tensor) -> Tensor:
         """(S,), bool: the steps of `sigmas` (S + 1) for which it makes a second prediction where h is edited."""
@@ -85,17 +100,20 @@ class AsymmetricSampler(GraftSampler):
         denoise, model_sampling = denoiser(model, extra_args), model.inner_model.inner_model.model_sampling
         engine: Engine | None = extra_args["model_options"]["transformer_options"].get(RUN_KEY)
         levels = set() if engine is None else set(engine.injected_levels())
-        boosted = self.intervals.boosted(model_sampling, sigmas).tolist()
+        boosted, early = (steps(model_sampling, sigmas).tolist() for steps in (self.intervals.boosted, self.intervals.early))
         # Not the seed itself: the host has drawn the start noise from it.
         seed = (extra_args.get("seed") or 0) + 1
         generators = [torch.Generator().manual_seed(seed + picture) for picture in range(len(x))]
         for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+            direction = self.direction if early[index] else 1.0
             if float(sigma) in levels:
                 x, denoised, edited = self._injected(denoise, x, sigma, engine.run.two_predictions)
-                x_next = asymmetric_step(x, denoised, edited, sigma, sigma_next)
+                x_next = asymmetric_step(x, denoised, edited, sigma, sigma_next, direction)
             else:
                 denoised = denoise(x, sigma)
-                if boosted[index]:
+                if direction != 1:
+                    x_next = asymmetric_step(x, denoised, denoised, sigma, sigma_next, direction)
+                elif boosted[index]:
                     x_next = boosted_step(x, denoised, per_picture_noise(x, generators), sigma, sigma_next)
                 else:
                     x_next = ddim_step(x, noise_prediction(x, denoised, sigma), sigma, sigma_next)

@@ -12,8 +12,6 @@ from itertools import pairwise
 import comfy.model_base
 import comfy.model_management
 import comfy.samplers
-import comfy.utils
-import latent_preview
 import torch
 from torch import Tensor
 
@@ -28,6 +26,7 @@ from ..engine.run import carry_out
 from ..engine.stream import Stream
 from ..errors import GraftError
 from ..families.guidance import is_told_guidance, told
+from .guided import Prompts, guided, sample
 from .latent_optimization import NoisedSource, RunningSourceScore, SourceScore, kept_outside
 
 
@@ -119,28 +118,24 @@ class FlowEditor(comfy.samplers.Sampler):
         return velocity_difference(latent, source.clean, shown, (denoised, source_denoised), sigma, shift)
 
 
-def edit_by_flow(model, positive: list, source_conditioning: list, negative: list, latent: Tensor, seed: int, settings: FlowEdit) -> Tensor:
-    """`latent`, in the VAE's space, edited from what `source_conditioning` says it shows to what `positive` says.
+def edit_by_flow(model, prompts: Prompts, latent: Tensor, seed: int, settings: FlowEdit) -> Tensor:
+    """`latent`, in the VAE's space, edited from what the source's prompt says it shows to what the positive one says.
 
     Costs two rows a picture and draw in every edited step, four where both prompts are guided, and one or two in a plain one.
     """
     _check(model, latent, settings)
     guidance, source_guidance = settings.guidance, settings.source_guidance
     if is_told_guidance(model):
-        positive, source_conditioning = told(positive, guidance), told(source_conditioning, source_guidance)
+        asked = told(prompts.positive, guidance), told(prompts.source_conditioning, source_guidance)
+        prompts = Prompts(*asked, prompts.negative)
         guidance = source_guidance = 1.0
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), settings.scheduler, settings.steps)
     sigmas = sigmas[-settings.edited - 1 :].float().cpu()
-    source = NoisedSource(model, source_conditioning, latent, sigmas, seed)
-    stream = Stream(source, source_conditioning, name="latent_image", prompt_name="source_conditioning")
+    source = NoisedSource(model, prompts.source_conditioning, latent, sigmas, seed)
+    stream = Stream(source, prompts.source_conditioning, name="latent_image", prompt_name="source_conditioning")
     score = SourceScore(stream, source_guidance, settings.edited - settings.plain)
-    guider = comfy.samplers.CFGGuider(carry_out(model, plan_of(model).with_edit(score)))
-    guider.set_conds(positive, negative)
-    guider.set_cfg(guidance)
-    callback = latent_preview.prepare_callback(model, settings.edited)
-    disable = not comfy.utils.PROGRESS_BAR_ENABLED
-    sampler = FlowEditor(source, settings)
-    edited = guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=seed)
+    guider = guided(carry_out(model, plan_of(model).with_edit(score)), prompts, guidance)
+    edited = sample(guider, torch.zeros_like(latent), latent, FlowEditor(source, settings), sigmas, seed)
     return kept_outside(settings.mask, latent, edited)
 
 

@@ -13,8 +13,6 @@ from typing import ClassVar, Protocol
 
 import comfy.model_management
 import comfy.samplers
-import comfy.utils
-import latent_preview
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -35,6 +33,7 @@ from ..engine.stream import Stream
 from ..errors import GraftError
 from ..families.attention import Hook
 from ..families.layer import Layers
+from .guided import Prompts, guided, sample
 from .perceptual import Masks, PerceptualLoss
 
 
@@ -246,16 +245,15 @@ def drawn_levels(sampling, settings: Optimization, seed: int) -> Tensor:
 
 def optimize(
     model,
-    positive: list,
-    source_conditioning: list,
-    negative: list,
+    prompts: Prompts,
     latent: Tensor,
     seed: int,
     settings: Optimization,
     editors: Sequence[Editor] = (),
     losses: Sequence[tuple[PerceptualLoss, Masks]] = (),
 ) -> Tensor:
-    """`latent` (B, C, h, w), in the VAE's space, optimised from what `source_conditioning` says it shows to what `positive` says.
+    """`latent` (B, C, h, w), in the VAE's space, optimised from what the source's prompt says it shows to what the
+    positive one says.
 
     Runs as any sampling does: two rows of the source and two of the latent per picture and iteration. Each of `losses` keeps the
     look under masks, which have weights.
@@ -263,18 +261,14 @@ def optimize(
     _check(model, latent, settings, [mask for _, masks in losses for mask, _ in masks])
     sampling = model.get_model_object("model_sampling")
     sigmas = drawn_levels(sampling, settings, seed)
-    source = NoisedSource(model, source_conditioning, latent, sigmas, seed)
-    stream = Stream(source, source_conditioning, name="latent_image", prompt_name="source_conditioning")
+    source = NoisedSource(model, prompts.source_conditioning, latent, sigmas, seed)
+    stream = Stream(source, prompts.source_conditioning, name="latent_image", prompt_name="source_conditioning")
     plan = plan_of(model).with_edit(SourceScore(stream))
     for editor in editors:
         plan = plan.with_edit(editor.edit(stream))
-    guider = comfy.samplers.CFGGuider(carry_out(model, plan))
-    guider.set_conds(positive, negative)
-    guider.set_cfg(settings.guidance)
-    callback = latent_preview.prepare_callback(model, settings.iterations)
-    disable = not comfy.utils.PROGRESS_BAR_ENABLED
+    guider = guided(carry_out(model, plan), prompts, settings.guidance)
     sampler = LatentOptimizer(source, settings, [loss.prepare(model, latent, masks) for loss, masks in losses])
-    made = guider.sample(torch.zeros_like(latent), latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=seed)
+    made = sample(guider, torch.zeros_like(latent), latent, sampler, sigmas, seed)
     if not bool(made.isfinite().all()):
         raise GraftError("learning_rate: the latent ran away and is no longer finite; lower learning_rate, guidance or prompt_weight")
     return made

@@ -10,8 +10,6 @@ import comfy.model_patcher
 import comfy.patcher_extension
 import comfy.sample
 import comfy.samplers
-import comfy.utils
-import latent_preview
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
@@ -35,6 +33,7 @@ from ..engine.requirements import (
 )
 from ..errors import GraftError
 from ..families.attention import Hook
+from .guided import sample, unguided
 
 RECORD_KEY = "graft_record"
 
@@ -167,11 +166,7 @@ def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
 
 def _sample_unguided(model, conditioning: list, noise: Tensor, latent: Tensor, sampler, sigmas: Tensor) -> Tensor:
     """Runs `sampler` from `latent` under `noise` and with the one conditioning, one row per call and picture."""
-    guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds({"positive": conditioning})
-    callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
-    disable = not comfy.utils.PROGRESS_BAR_ENABLED
-    made = guider.sample(noise, latent, sampler, sigmas, callback=callback, disable_pbar=disable, seed=0)
+    made = sample(unguided(model, conditioning), noise, latent, sampler, sigmas, seed=0)
     return require_finite("model", made, "what it predicts")
 
 
@@ -187,16 +182,8 @@ def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
         raise GraftError(
             f"noise: it is {tuple(start.shape)}, the latent_image {tuple(latent['samples'].shape)}; connect noise that is made for the latent"
         )
-    samples = guider.sample(
-        require_finite("noise", start, "what it generates"),
-        latent["samples"],
-        sampler,
-        sigmas,
-        denoise_mask=latent.get("noise_mask"),
-        callback=latent_preview.prepare_callback(guider.model_patcher, len(sigmas) - 1),
-        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=noise.seed,
-    )
+    start = require_finite("noise", start, "what it generates")
+    samples = sample(guider, start, latent["samples"], sampler, sigmas, noise.seed, latent.get("noise_mask"))
     require_finite("guider", samples, "what its model predicts")
     latent["samples"] = samples.to(comfy.model_management.intermediate_device())
     return latent

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from batch.page import Page
 from batch.record import NAME, Record, Result, read
 from batch.thumbnails import NAME as THUMBNAILS
 from batch.thumbnails import keep as keep_thumbnails
-from pictures.screenshot import NoBrowser, launch_browser
+from checking.browsing import in_browser
 from PIL import Image
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
@@ -62,25 +60,6 @@ def written_page(folder: Path, count: int) -> Path:
     record.close()
     Page(folder, "Many <rows>").write()
     return folder / "index.html"
-
-
-def in_browser(look) -> None:
-    """Calls `look` with a browser, in a thread of its own: another test's browser may have its event loop in this one."""
-    from playwright.sync_api import sync_playwright
-
-    def with_browser() -> None:
-        with sync_playwright() as playwright:
-            running = launch_browser(playwright)
-            look(running)
-            running.close()
-
-    with ThreadPoolExecutor(1) as apart:
-        try:
-            apart.submit(with_browser).result()
-        except NoBrowser as problem:
-            if "CI" in os.environ:
-                raise
-            pytest.skip(f"browser test not run: {problem}")
 
 
 def test_ten_thousand_rows_are_filtered_sorted_and_opened_without_a_server(tmp_path):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 from batch.record import NAME, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,3 +61,20 @@ def digests(output: Path) -> dict[str, str]:
             assert hashlib.blake2b(content, digest_size=16).hexdigest() == file["digest"]
         found[entry["id"]] = next((file["digest"] for file in entry["files"] if file["saved"]), entry["status"])
     return found
+
+
+def below(pid: int, word: str) -> list[psutil.Process]:
+    """Processes below one whose command line has a word."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        try:
+            if word in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+def servers_below(pid: int) -> list[psutil.Process]:
+    """The ComfyUI servers among them, without the leashes they are on."""
+    return [child for child in below(pid, "main.py") if "leash.py" not in " ".join(child.cmdline())]

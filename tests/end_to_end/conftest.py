@@ -35,10 +35,12 @@ def comfyui() -> Path:
 
 @pytest.fixture(scope="session")
 def server(comfyui: Path):
-    """A running HostServer with Graft in it; `server.client` queues prompts, `server.address` is for browsers."""
-    from hosting.host_server import ServerOptions, running_server
+    """A running HostServer with Graft in it, which shows what it samples as `serve` does; `server.client` queues prompts, `server.address` is
+    for browsers."""
+    from hosting.host_server import HEADLESS_FLAGS, LIVE_PREVIEWS, ServerOptions, running_server
 
-    with running_server(ServerOptions(comfyui, seconds_to_start=900)) as running:  # beside busy workers
+    options = ServerOptions(comfyui, flags=(*HEADLESS_FLAGS, LIVE_PREVIEWS), seconds_to_start=900)  # beside busy workers
+    with running_server(options) as running:
         yield running
 
 
@@ -77,3 +79,11 @@ def stand_in_host(tmp_path: Path):
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pip(tmp_path_factory) -> list[str]:
+    """The command that runs pip, made once and not once per test."""
+    from hosting import host_tooling
+
+    return host_tooling.find_pip(tmp_path_factory.mktemp("cache"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -272,17 +273,46 @@ def test_a_shown_text_is_kept(tmp_path, object_info, backend):
 
 @pytest.mark.parametrize(
     ("change", "workflow"),
-    [("recolour", "more/Free-Prompt-Editing (miniature).json"), ("remove", "more/FreeCompose removal (miniature).json")],
+    [
+        ("recolour", "more/Free-Prompt-Editing (miniature).json"),
+        ("change ground", "more/Free-Prompt-Editing (miniature).json"),
+        ("remove", "more/FreeCompose removal (miniature).json"),
+    ],
 )
 def test_cases_of_the_evaluation_fit_the_workflows_of_the_miniature(tmp_path, object_info, change, workflow):
     from batch.filling import Filling
     from batch.manifest import open_manifest
     from batch.plan import plan
     from batch.workflow import compiled
-    from evaluation.cases import rows
+    from evaluation.drawn_cases import cases
 
-    path = manifest(tmp_path / "cases.jsonl", *rows(change, 50))
+    path = manifest(tmp_path / "cases.jsonl", *(case.row() for case in islice(cases(change), 50)))
     flow = compiled(json.loads((WORKFLOWS / workflow).read_text(encoding="utf-8")), object_info, {})
-    planned, problems = plan(cases := open_manifest(path), Filling.of(flow, cases), {}, retry_failed=False)
+    planned, problems = plan(listed := open_manifest(path), Filling.of(flow, listed), {}, retry_failed=False)
     assert not problems and len(planned.places) == 50
-    assert list(rows(change, 3)) == list(rows(change, 50))[:3]
+    assert list(islice(cases(change), 3)) == list(islice(cases(change), 50))[:3]
+
+
+def test_an_experiment_gives_the_same_numbers_for_cases_that_went_through_a_batch(tmp_path, backend, monkeypatch):
+    """The oracle is the experiment itself, here of few steps: its own inversion and edit of the same scenes, in one batch."""
+    import torch
+    from evaluation import free_prompt_editing
+    from evaluation.batched import EDITS, measured, results
+    from evaluation.drawn_cases import cases
+    from evaluation.free_prompt_editing import edit, inverted, measure
+    from evaluation.laboratory import Laboratory, picture
+
+    few = list(islice(cases("recolour"), 3))
+    steps = 5
+    monkeypatch.setattr(free_prompt_editing, "STEPS", steps)
+    rows = manifest(tmp_path / "cases.jsonl", *({**case.row(), "BasicScheduler.steps": steps} for case in few))
+    flow, output = WORKFLOWS / "more" / "Free-Prompt-Editing (miniature).json", tmp_path / "out"
+    assert run(Choices(flow, rows, output, saved_only=True), backend, quiet) == 0
+    sources, targets = picture(case.scene for case in few), picture(case.asked for case in few)
+    with torch.inference_mode():
+        laboratory = Laboratory()
+        through_a_batch = measured(laboratory, "recolour", output)
+        pictures = edit(laboratory, inverted(laboratory, sources.pictures, iterations=1), targets.scenes, window_end=0.8)
+        at_once = measure(laboratory, EDITS["recolour"], sources, targets, pictures)
+    assert (results("recolour", output)[1] - pictures).abs().max() < 1.5 / 255  # half a level of a PNG, and rounding
+    assert through_a_batch == {"pictures": 3, **{name: pytest.approx(value, rel=1e-2) for name, value in at_once.items()}}

@@ -14,6 +14,7 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from graph import Graph, to_workflow
 from hosting import cache_folder, host_environment, host_folder, host_source, host_tooling
@@ -64,11 +65,6 @@ def build_wheel(*arguments): raise RuntimeError("nobody builds this")
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     repository = str(tmp_path / "no-such-repository")
     return archive, host_source.Pin("0.30.0", repository, "v0.30.0", "carrier==1.0", digest, "vendor/ComfyUI")
-
-
-@pytest.fixture(scope="session")
-def pip(tmp_path_factory):
-    return host_tooling.find_pip(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
@@ -312,6 +308,39 @@ class TestDemo:
         before, after = (picture["file"] for picture in found["pictures"])
         assert f'<div><img src="{before}" alt=""><img class="after" src="{after}" alt=""></div><input type="range"' in page
         assert (tmp_path / found["graph"]).is_file() and f'<img src="{found["graph"]}"' in page
+
+    def test_what_was_loaded_is_shown_and_what_is_painted_where_it_counts(self, server, tmp_path):
+        def pictures(name: str, **mask: bool):
+            workflow = Graph(name)
+            loaded = workflow.add("LoadImage", title="Your picture: paint it", image="graft_cube_on_sand.png")
+            other = workflow.add("LoadImage", title="A reference", image="graft_red_ball.png")
+            joined = workflow.add("ImageBatch", image1=loaded[0], image2=other[0])
+            workflow.add("PreviewImage", title="1 result", images=joined[0])
+            if mask:
+                both = workflow.add("MaskComposite", destination=loaded[1], source=other[1], x=0, y=0, operation="add")
+                workflow.add("MaskPreview", title="2 mask", mask=both[0])
+            (report,) = run_all([server], [to_file(workflow, server)], tmp_path).workflows
+            return {picture.title: Image.open(tmp_path / picture.file) for picture in report.pictures}
+
+        assert list(pictures("Plain")) == ["Your picture", "A reference", "1 result (1)", "1 result (2)"]
+        shown = pictures("Painted", mask=True)
+        assert list(shown)[:3] == ["Your picture", "Your picture, painted", "A reference, painted"]
+        painted = np.asarray(Image.open(PACK / "pictures" / "graft_cube_on_sand.png").getchannel("A")) == 0
+        changed = (np.asarray(shown["Your picture"]) != np.asarray(shown["Your picture, painted"])).any(axis=2)
+        assert (changed == painted).all()
+
+    def test_tasks_stand_beside_one_another_on_a_wide_screen(self, editor, tmp_path):
+        Image.new("RGB", (32, 32)).save(tmp_path / "out.png")
+        tasks = [task.title for task in TASKS[:3]]
+        shown = [WorkflowReport(task, "passed", task=task, pictures=(Picture("1 result", "out.png"),)) for task in (*tasks, tasks[2])]
+        demo_page.write(Report("", "", "", tuple(shown)), tmp_path)
+        page = editor.page.context.browser.new_page(viewport={"width": 1280, "height": 900})
+        try:
+            page.goto((tmp_path / "index.html").as_uri())
+            first, second, several = (section.bounding_box() for section in page.locator("section").all())
+            assert first["y"] == second["y"] < several["y"] and several["width"] > 2 * first["width"]
+        finally:
+            page.close()
 
     def test_what_came_out_hides_nothing_below_the_slider(self, editor, tmp_path):
         """A map is higher than its picture by a caption."""

@@ -1,21 +1,24 @@
 """TF-ICON's background preservation in the real host: what stands in the latent after every step."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import comfy.model_management
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
 from einops import reduce
+from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.engine.plan import RUN_KEY, plan_of
 from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
 from graft.host.samplers.sampling import GraftSampler
 from graft.host.samplers.schedules import uniform_time_sigmas
-from graft.inversion.solvers import ddim_step, noise_prediction
+from graft.inversion.solvers import Prediction, ddim_step, dpmpp_step, noise_prediction
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.latents import BackgroundPreservationNode
 from tiny_models import make_model, noise, prompt, random_trajectory, sample_from, schedule, snapshot, watched
+from written_out import guided, predict, released_multistep, released_stream, require_close
 
 STEPS, CFG = 5, 3.0
 MAIN, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
@@ -38,9 +41,9 @@ def picture(model, *, steps: int = STEPS, batch: int = 1, size=SIZE, seed: int =
     return random_trajectory(model, MAIN, seed=seed, batch=batch, size=size, steps=steps)
 
 
-def edited(model, main: Trajectory, region=WHOLE_CELLS, end_percent: float = 0.8, feather: int = 0):
+def edited(model, main: Trajectory, region=WHOLE_CELLS, end_percent: float = 0.8, feather: int = 0, **mode):
     """The node itself, as a graph runs it."""
-    inputs = {"region": region, "end_percent": end_percent, "feather": feather}
+    inputs = {"region": region, "end_percent": end_percent, "feather": feather, **mode}
     return BackgroundPreservationNode.EXECUTE_NORMALIZED(model=model, main=main, **inputs)[0]
 
 
@@ -195,6 +198,72 @@ def test_regions_of_any_size_fit_pictures_of_every_shape(sd1, size):
         for x, free, own in zip(after, sampled, main.latents[1:], strict=False):
             half = size[1] // 2
             assert torch.equal(x[..., :half], free[..., :half]) and torch.equal(x[..., half + 1 :], own[..., half + 1 :])
+
+
+# The released code's order
+
+
+RELEASED = {"mode": "released code"}
+
+
+def solved(model, steps: int) -> tuple[Trajectory, list[torch.Tensor]]:
+    sigmas = uniform_time_sigmas(model, steps)
+    latents, predictions = released_stream(model, noise(11, 1, *SIZE) * (1 + sigmas[0] ** 2).sqrt(), sigmas, MAIN)
+    return Trajectory(latents, sigmas, "recorded", model_fingerprint(model), conditioning_fingerprint(MAIN)), predictions
+
+
+def released(model, main: Trajectory, predictions, region, tau: float, batch: int = 1) -> torch.Tensor:
+    """The target's loop of the released code."""
+
+    def predicted(index: int, x: torch.Tensor) -> torch.Tensor:
+        rows = (predict(model, x.float(), main.sigmas[index], conditioning) for conditioning in (NEGATIVE, TARGET))
+        return guided(*rows, CFG)
+
+    start = noise(6, batch, *SIZE) * (1 + main.sigmas[0] ** 2).sqrt()
+    return released_multistep(predicted, start, main.sigmas, (main.latents, predictions[:2], 1 - cells(region).double(), tau))[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps", "end"), [("sd1", 20, 0.8), ("sd1", 12, 1.0), ("sd2v", 6, 0.8), ("sdxl", 8, 0.5), ("sd1", 4, 0.4)]
+)
+def test_the_released_codes_order_is_its_loop_written_out(model, steps, end):
+    """Blended after the evaluation, and the first two predictions instead of their latents; the last step of a short run is of first order."""
+    main, predictions = solved(model, steps)
+    theirs = released(model, main, predictions, BETWEEN_CELLS, end)
+    every_step = ours(edited(model, main, BETWEEN_CELLS, end), main, MULTISTEP)
+    require_close(ours(edited(model, main, BETWEEN_CELLS, end, **RELEASED), main, MULTISTEP), theirs, every_step)
+
+
+def test_the_released_order_leaves_the_region_of_each_step_bit_for_bit(sd1):
+    main, inside = solved(sd1, 6)[0], cells(WHOLE_CELLS).bool().expand(-1, 4, -1, -1)
+    seen = []
+    ours(edited(sd1, main, end_percent=1.0, **RELEASED), main, MULTISTEP, callback=lambda i, denoised, x, steps: seen.append((x, denoised)))
+    last = None
+    for index, ((x, denoised), after) in enumerate(pairwise(seen)):
+        free = dpmpp_step(x, denoised, *main.sigmas[index : index + 2], last)
+        last = Prediction.of(denoised, *main.sigmas[index : index + 2])
+        assert torch.equal(after[0][inside], free[inside]) and torch.equal(after[0][~inside], free[~inside]) == (index == 0)
+
+
+def test_the_released_order_takes_no_row_of_a_stream_and_one_main_picture_for_a_batch(sd1):
+    main, predictions = solved(sd1, 6)
+    spied, calls = watched(edited(sd1, main, WHOLE_CELLS, **RELEASED))
+    result = ours(spied, main, MULTISTEP, batch=2)
+    assert [len(call.x) for call in calls] == [4] * 6 and not any(call.stream for call in calls)
+    require_close(result, released(sd1, main, predictions, WHOLE_CELLS, 0.8, batch=2))
+
+
+@pytest.mark.parametrize("solver", ["ddim", "midpoint"])
+def test_the_released_order_is_refused_where_nothing_is_stored(sd1, solver):
+    main = picture(sd1)
+    spied, calls = watched(edited(sd1, main, **RELEASED))
+    with pytest.raises(GraftError, match=r"^sampler: the released code blends .*choose DPM-Solver\+\+ 2M in Graft Sampler"):
+        ours(spied, main, GraftSampler(solver))
+    assert not calls
+
+
+def test_an_end_of_zero_is_the_node_absent_in_the_released_order_too(sd1):
+    assert edited(sd1, picture(sd1), end_percent=0.0, **RELEASED) is sd1
 
 
 # Refusals

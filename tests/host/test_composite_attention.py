@@ -1,5 +1,6 @@
 """TF-ICON's composite self-attention in the real host, against its loop written out with explicit maps of composed logits."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import comfy.model_management
@@ -8,24 +9,36 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from comfy_extras.nodes_custom_sampler import SamplerCustomAdvanced
 from einops import reduce
+from graft.host.engine.fingerprints import conditioning_fingerprint, model_fingerprint
 from graft.host.engine.passes import WritePass
 from graft.host.engine.plan import RUN_KEY, plan_of
 from graft.host.errors import GraftError
 from graft.host.families.layers import all_layers, require_unet
 from graft.host.samplers.sampling import GraftSampler, invert
+from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.composition import ComposeNoise
 from graft.nodes.latents import BackgroundPreservationNode
 from graft.nodes.sampling import UniformTimeScheduler
 from graft.nodes.self_attention import CompositeAttentionNode, ReplaceSelfAttentionNode
 from tiny_models import make_guider, make_model, noise, prompt, random_trajectory, sample_from, schedule, snapshot, watched
-from written_out import guided, maps, predict, require_close, require_negative_untouched, step
+from written_out import (
+    guided,
+    maps,
+    predict,
+    released_multistep,
+    released_stream,
+    require_close,
+    require_negative_untouched,
+    step,
+)
 
 EXCEPTIONAL, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
 CFG, STEPS, INJECTED = 3.0, 5, 3
 SIZE = 8, 16
 PIXELS = 64, 128
 MODES = ("intended", "light", "released code")
+MULTISTEP = GraftSampler("dpmpp_2m")
 
 
 def box(top: int, bottom: int, left: int, right: int) -> torch.Tensor:
@@ -140,9 +153,11 @@ def tf_icon(model, main, reference, masks=(OBJECT, REGION), *, light: bool = Fal
 OBJECT_KEYS, ADVANCED_LATE, ONE_STORE, MINIMUM, OWN_BACKGROUND = "restricted keys", "latents", "one store", "minimum", "background's tau"
 
 
-def released(model, main, reference, masks=(OBJECT, REGION), *, tau: float, steps: int, batch: int = 1, without: str = ""):
-    """The official code's order, with its solver of order 2 in the variance-preserving scale: every stream keeps one store, which an
-    evaluation overwrites. The first two evaluations are made stream by stream, all later ones in the order main, cross, reference,
+def released(
+    model, main, reference, masks=(OBJECT, REGION), *, tau: float, without: str = ""
+) -> Callable[[int, torch.Tensor], torch.Tensor]:
+    """The target's guided prediction in each step, in the official code's order, with its solver of order 2 in the variance-preserving
+    scale: every stream keeps one store, which an evaluation overwrites. The first two evaluations are made stream by stream, all later ones in the order main, cross, reference,
     target. The reference moves on only in its own evaluation, so that the cross pass before it shows where it was.
 
     The official cross pass has four rows, twice the main picture's and twice the reference's. Keys, values and queries of its
@@ -154,7 +169,6 @@ def released(model, main, reference, masks=(OBJECT, REGION), *, tau: float, step
     objects_until = max(least, int(tau * count + 1 - order))
     background_until = max(least, int((tau if without == OWN_BACKGROUND else 0.4) * count + 1 - order))
     store = {"main": {}, "reference": {}, "cross": {}}
-    x = start_of(main, batch)
 
     def only_the_object(site, query, key, value):
         store["cross"][site] = query, key
@@ -178,25 +192,33 @@ def released(model, main, reference, masks=(OBJECT, REGION), *, tau: float, step
 
         return attention if index < max(background_until, objects_until) else None
 
-    def target(x, index: int) -> torch.Tensor:
-        positive = predict(model, x, sigmas[index], TARGET, attn1=compose(index))
-        return step(x, guided(predict(model, x, sigmas[index], NEGATIVE), positive, CFG), sigmas[index], sigmas[index + 1])
+    def evaluate_streams(index: int) -> None:
+        if index == 0 and without == ONE_STORE:
+            for name in store:
+                evaluate(name, 0, 0)
+        elif index == (1 if without == ONE_STORE else 0):
+            for name in ("main", "reference"):
+                for early in range(order):
+                    evaluate(name, early, early)
+            for early in range(order):
+                evaluate("cross", order - 1, early)
+        elif index >= order:
+            evaluate("main", index, index)
+            evaluate("cross", index if without == ADVANCED_LATE else index - 1, index)
+            evaluate("reference", index, index)
 
-    if without == ONE_STORE:
-        evaluate("main", 0, 0), evaluate("reference", 0, 0), evaluate("cross", 0, 0)
-        x = target(x, 0)
-    for name in ("main", "reference"):
-        for index in range(order):
-            evaluate(name, index, index)
-    for index in range(order):
-        evaluate("cross", order - 1, index)
-    for index in range(1 if without == ONE_STORE else 0, order):
-        x = target(x, index)
-    for index in range(order, steps):
-        evaluate("main", index, index)
-        evaluate("cross", index if without == ADVANCED_LATE else index - 1, index)
-        evaluate("reference", index, index)
-        x = target(x, index)
+    def predicted(index: int, x: torch.Tensor) -> torch.Tensor:
+        evaluate_streams(index)
+        positive = predict(model, x.float(), sigmas[index], TARGET, attn1=compose(index))
+        return guided(predict(model, x.float(), sigmas[index], NEGATIVE), positive, CFG)
+
+    return predicted
+
+
+def in_ddim_steps(predicted, main: Trajectory, steps: int, batch: int = 1) -> torch.Tensor:
+    x = start_of(main, batch)
+    for index, (sigma, sigma_next) in enumerate(pairwise(main.sigmas[: steps + 1])):
+        x = step(x, predicted(index, x), sigma, sigma_next)
     return x
 
 
@@ -231,7 +253,7 @@ def ours_released(model, tau: float, steps: int, batch: int = 1, masks=(OBJECT, 
 def test_the_released_codes_order_is_the_method_written_out(model, tau, steps):
     """To a step after the last that composes, of ten. A tau_A below, at and above the 0.4 at which the background's part ends."""
     masks, (main, reference) = (OBJECTS, REGIONS), pictures(model, 2, 2, RELEASED_STEPS)
-    theirs = released(model, main, reference, masks, tau=tau, steps=steps, batch=2)
+    theirs = in_ddim_steps(released(model, main, reference, masks, tau=tau), main, steps, batch=2)
     require_close(ours_released(model, tau, steps, 2, masks), theirs, ours(model, main, 2, steps))
 
 
@@ -248,8 +270,32 @@ QUIRKS = [
 @pytest.mark.parametrize(("quirk", "tau", "steps"), QUIRKS)
 def test_every_quirk_of_the_released_code_counts(sd1, quirk, tau, steps):
     trajectories = pictures(sd1, steps=RELEASED_STEPS)
-    theirs, other = (released(sd1, *trajectories, tau=tau, steps=steps, without=without) for without in ("", quirk))
+    theirs, other = (
+        in_ddim_steps(released(sd1, *trajectories, tau=tau, without=without), trajectories[0], steps) for without in ("", quirk)
+    )
     require_close(ours_released(sd1, tau, steps), theirs, other)
+
+
+@pytest.mark.parametrize("other", ["mode", "background"])
+def test_with_background_preservations_released_mode_the_whole_released_loop_comes_out(sd1, other):
+    """All steps of DPM-Solver++, with both pictures sampled from their noise as the official code does; with either node in its own order it
+    does not."""
+    sigmas, tau_b = uniform_time_sigmas(sd1, RELEASED_STEPS), 0.8
+    start = {name: noise(seed, 1, *SIZE) * (1 + sigmas[0] ** 2).sqrt() for name, seed in (("main", 21), ("reference", 22))}
+    passed = {name: released_stream(sd1, x, sigmas, EXCEPTIONAL) for name, x in start.items()}
+    made = model_fingerprint(sd1), conditioning_fingerprint(EXCEPTIONAL)
+    main, reference = (Trajectory(latents, sigmas, "recorded", *made) for latents, _ in passed.values())
+    outside = 1 - reduce(REGION, "b (h down) (w across) -> b 1 h w", "mean", down=8, across=8).double()
+    background = main.latents, passed["main"][1][:2], outside, tau_b
+    theirs = released_multistep(released(sd1, main, reference, tau=0.4), start_of(main), sigmas, background)[-1]
+
+    def whole(mode: str, kept: str) -> torch.Tensor:
+        model = edited(sd1, main, reference, end_percent=0.4, mode=mode)
+        inputs = {"main": main, "region": REGION, "end_percent": tau_b, "feather": 0, "mode": kept}
+        return ours(BackgroundPreservationNode.EXECUTE_NORMALIZED(model=model, **inputs)[0], main, steps=RELEASED_STEPS, sampler=MULTISTEP)
+
+    apart = whole("released code", "every step") if other == "background" else whole("intended", "released code")
+    require_close(whole("released code", "released code"), theirs, apart)
 
 
 def test_the_masks_are_of_every_kind():

@@ -6,6 +6,7 @@ from graft.host.engine.pictures import encode
 from graft.host.errors import GraftError
 from graft.host.samplers import edit_by_prompt
 from graft.host.samplers.flow_edit import DISTILLED, FlowEdit, edit_by_flow, settings_for
+from graft.host.samplers.guided import Prompts
 from graft.nodes.editing import NODES, EditPictureNode, FlowEditNode
 from test_flow_inversion import LatentVAE
 from test_inversion_nodes import BlockVAE
@@ -53,7 +54,7 @@ def picture(height: int = 12, width: int = 8) -> torch.Tensor:
 def test_custom_settings_are_the_edits(transformer):
     model, name = transformer("flux2"), "flux2"
     settings = FlowEdit(steps=4, edited=3, source_guidance=1.0, guidance=2.0, plain=1, draws=2, shift=0.5)
-    expected = edit_by_flow(model, *(prompt(name, seed) for seed in range(3)), latent(name, 9), SEED, settings)
+    expected = edit_by_flow(model, Prompts(*(prompt(name, seed) for seed in range(3))), latent(name, 9), SEED, settings)
     assert torch.equal(flow_edit(model, name)["samples"], expected)
 
 
@@ -95,7 +96,7 @@ def test_flow_models_are_edited_by_flow(name, transformer, monkeypatch):
     monkeypatch.setattr(edit_by_prompt, "settings_for", lambda _: FlowEdit(4, 2, 1.0, 2.0))
     conditionings = [prompt(name, seed) for seed in range(3)]
     ours = edit_picture(model, vae, picture(), conditionings, amount=1.5)
-    expected = edit_by_flow(model, *conditionings, encode(vae, picture()), SEED, FlowEdit(4, 3, 1.0, 2.0))
+    expected = edit_by_flow(model, Prompts(*conditionings), encode(vae, picture()), SEED, FlowEdit(4, 3, 1.0, 2.0))
     assert torch.equal(ours, vae.decode(expected).reshape(1, 12, 8, 3).clamp(0, 1))
 
 

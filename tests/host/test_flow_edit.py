@@ -10,6 +10,7 @@ import torch
 from graft.host.errors import GraftError
 from graft.host.samplers import latent_optimization
 from graft.host.samplers.flow_edit import DISTILLED, GUIDED, FlowEdit, edit_by_flow, settings_for
+from graft.host.samplers.guided import Prompts
 from graft.host.samplers.latent_optimization import Optimization, optimize
 from graft.optimization.descent import RELEASED_CELLS, RELEASED_FACTOR, Descent
 from tiny_models import make_model, snapshot, watched
@@ -32,13 +33,13 @@ def picture(name: str, batch: int = 1) -> torch.Tensor:
     return latent(name, 21, batch) * 2
 
 
-def prompts(name: str) -> tuple[list, list, list]:
-    return prompt(name, 1), prompt(name, 2), prompt(name, 3)
+def prompts(name: str) -> Prompts:
+    return Prompts(*(prompt(name, seed) for seed in (1, 2, 3)))
 
 
 def ours(model, name: str, settings: FlowEdit = SHORT, *, batch: int = 1, seed: int = SEED) -> torch.Tensor:
     """In sampler space."""
-    edited = edit_by_flow(model, *prompts(name), picture(name, batch), seed, settings)
+    edited = edit_by_flow(model, prompts(name), picture(name, batch), seed, settings)
     return model.model.process_latent_in(edited)
 
 
@@ -152,7 +153,7 @@ def test_guidance_that_a_model_is_told_costs_no_rows(transformer):
 @pytest.mark.parametrize("name", ["flux", "qwen image", "anima"])
 def test_outside_the_mask_every_bit_stays(name, transformer):
     model, given = transformer(name), picture(name)
-    edited = edit_by_flow(model, *prompts(name), given, SEED, replace(SHORT, mask=BOX, plain=1))
+    edited = edit_by_flow(model, prompts(name), given, SEED, replace(SHORT, mask=BOX, plain=1))
     cells = adaptive_avg_pool2d(BOX[:, None], given.shape[-2:]).expand(1, FAMILIES[name].channels, -1, -1)
     inside = (cells > 0).reshape(given.shape)
     assert torch.equal(edited[~inside], given[~inside])
@@ -162,7 +163,7 @@ def test_outside_the_mask_every_bit_stays(name, transformer):
 @pytest.mark.parametrize("name", ["flux2", "z image"])
 def test_the_same_prompts_change_nothing(name, transformer):
     model, same = transformer(name), prompt(name, 1)
-    edited = edit_by_flow(model, same, same, prompt(name, 3), picture(name), SEED, PLAIN)
+    edited = edit_by_flow(model, Prompts(same, same, prompt(name, 3)), picture(name), SEED, PLAIN)
     torch.testing.assert_close(edited, picture(name), rtol=1e-4, atol=1e-4)
 
 
@@ -175,7 +176,7 @@ def test_no_shift_moves_as_optimize_latent_does(transformer, monkeypatch):
     t = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", SHORT.steps)[-2]
     monkeypatch.setattr(latent_optimization, "drawn_levels", lambda *_: torch.stack([t, torch.zeros(())]))
     settings = Optimization(1, guidance=SHORT.guidance, descent=Descent("sgd", 1.0), scale=1.0)
-    descended = model.model.process_latent_in(optimize(model, *prompts("flux2"), given, SEED, settings)) - x
+    descended = model.model.process_latent_in(optimize(model, prompts("flux2"), given, SEED, settings)) - x
     per_cell = RELEASED_FACTOR / RELEASED_CELLS
     torch.testing.assert_close(walked, descended * t / ((1 - t) * per_cell), rtol=1e-3, atol=1e-4)
 
@@ -183,11 +184,10 @@ def test_no_shift_moves_as_optimize_latent_does(transformer, monkeypatch):
 def test_reference_pictures_of_the_prompt_are_shown(transformer):
     """Edit models take their references with the prompt; in Flow Edit, too."""
     name = "qwen image edit"
-    target, source, negative = prompts(name)
-    target = with_references(target, [latent(name, 5)])
+    shown = prompts(name)._replace(positive=with_references(prompt(name, 1), [latent(name, 5)]))
     model = transformer(name)
-    edited = edit_by_flow(model, target, source, negative, picture(name), SEED, PLAIN)
-    assert not torch.equal(edited, edit_by_flow(model, *prompts(name), picture(name), SEED, PLAIN))
+    edited = edit_by_flow(model, shown, picture(name), SEED, PLAIN)
+    assert not torch.equal(edited, edit_by_flow(model, prompts(name), picture(name), SEED, PLAIN))
 
 
 def test_the_seed_is_the_edits(transformer):
@@ -230,14 +230,14 @@ def test_released_settings_are_found_by_the_model_in_hand():
 def refused(model, message: str, settings: FlowEdit = SHORT, name: str = "flux2", given=None) -> None:
     spied, calls = watched(model)
     with pytest.raises(GraftError, match=message):
-        edit_by_flow(spied, *prompts(name), picture(name) if given is None else given, SEED, settings)
+        edit_by_flow(spied, prompts(name), picture(name) if given is None else given, SEED, settings)
     assert not calls
 
 
 def test_models_that_are_no_flow_are_refused_and_told_what_to_take():
     spied, calls = watched(make_model("sd1"))
     with pytest.raises(GraftError, match=r"^model: BaseModel is no flow model.*take Replace Self-Attention or Optimize Latent instead"):
-        edit_by_flow(spied, *[unet_prompt(seed) for seed in range(3)], unet_latent(0), SEED, SHORT)
+        edit_by_flow(spied, Prompts(*(unet_prompt(seed) for seed in range(3))), unet_latent(0), SEED, SHORT)
     assert not calls
 
 

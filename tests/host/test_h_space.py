@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -23,6 +24,7 @@ from graft.hspace.asymmetric_step import boosted_step, per_picture_noise
 from graft.hspace.calibration import regularised
 from graft.hspace.schedules import adapted_gamma, gammas, pixel_sigma
 from graft.hspace.slerp import mix
+from graft.inversion.trajectory import Trajectory
 from graft.nodes.h_space import NODES, AsymmetricSamplerNode, MixHSpaceNode, RecordContent
 from test_stream_batches import Push
 from tiny_models import (
@@ -92,11 +94,14 @@ def bottleneck(model, x: Tensor, sigma: Tensor, conditioning: list) -> Tensor:
     return kept[0]
 
 
-def inject_fusion(model, trajectory, omega: float = 0.0, boost: int = 0, gamma: float = GAMMA, start: Tensor | None = None) -> Tensor:
+def inject_fusion(
+    model, trajectory, omega: float = 0.0, boost: int = 0, gamma: float = GAMMA, start=None, sigmas=None, dt_lambda: float = 1.0
+) -> Tensor:
     """Algorithm 2 of the paper in sampler space."""
     load_models_gpu([model])  # the network may still carry the LoRA that another clone was sampled with
-    sigmas, sampling = schedule(model, STEPS), model.model.model_sampling
-    edit, boosting = (float(sampling.sigma(torch.tensor(t))) for t in (400, boost))
+    sampling = model.model.model_sampling
+    sigmas = schedule(model, STEPS) if sigmas is None else sigmas
+    edit, boosting, early = (float(sampling.sigma(torch.tensor(t))) for t in (400, boost, 950))
     x = (noise(0) if start is None else start) * sigmas[0]
     generators = [torch.Generator().manual_seed(8 + picture) for picture in range(len(x))]
     for sigma, sigma_next in pairwise(sigmas):
@@ -108,7 +113,8 @@ def inject_fusion(model, trajectory, omega: float = 0.0, boost: int = 0, gamma: 
             if omega:
                 x = x + (regularised(edited, plain) - plain) - omega * (edited - plain)
                 plain = edited = guided(*(predicted(model, x, sigma, prompt) for prompt in (NEGATIVE, TARGET)), CFG)
-            x = edited + sigma_next * (x - plain) / sigma
+            direction = dt_lambda if sigma >= early and not omega else 1.0
+            x = edited + sigma_next * direction * (x - plain) / sigma
         elif boost and sigma <= boosting:
             x = boosted_step(x, plain, per_picture_noise(x, generators), sigma, sigma_next)
         else:
@@ -130,6 +136,53 @@ def test_mixing_is_the_papers_algorithm_with_whole_predictions(model, omega):
 def test_boosting_adds_the_noise_of_ddim_with_eta_1_in_the_last_steps(sd1):
     expected = inject_fusion(sd1, content(sd1), boost=300)
     require_close(ours(mixed(sd1), asymmetric(boost=300)), expected, ours(mixed(sd1)))
+
+
+EARLY = (990, 978, 958, 937, 500, 100)
+"""Timesteps of a run, three of which are at 950 or above."""
+
+
+def levels_at(model, timesteps) -> Tensor:
+    sampling = model.get_model_object("model_sampling")
+    return torch.stack([*(sampling.sigma(torch.tensor(float(timestep))) for timestep in timesteps), torch.tensor(0.0)])
+
+
+def content_at(model, sigmas: Tensor) -> Trajectory:
+    latents = torch.stack([noise(100 + level) * (1 + sigma**2).sqrt() for level, sigma in enumerate(sigmas)])
+    return replace(content(model), sigmas=sigmas, latents=latents)
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd2v"])
+def test_the_direction_is_scaled_at_950_and_above(model):
+    """dt_lambda of the released scripts, made larger to be seen; where there is calibration it does nothing."""
+    sigmas = levels_at(model, EARLY)
+    trajectory = content_at(model, sigmas)
+
+    def run(omega: float, direction: float) -> Tensor:
+        sampler = asymmetric(omega, early_direction=direction)
+        return sample(mixed(model, trajectory), TARGET, NEGATIVE, cfg=CFG, sampler=sampler, sigmas=sigmas)
+
+    require_close(run(0.0, 0.9), inject_fusion(model, trajectory, sigmas=sigmas, dt_lambda=0.9), run(0.0, 1.0))
+    assert torch.equal(run(0.3, 0.9), run(0.3, 1.0))
+
+
+@pytest.mark.parametrize("edit", [400, 970])
+def test_the_direction_is_scaled_in_steps_that_inject_nothing_too(sd1, edit):
+    """The scaled steps are those of the grid, whatever is injected in them."""
+    sigmas = levels_at(sd1, EARLY)
+    trajectory = content_at(sd1, sigmas)
+    sampler = asymmetric(edit=edit, early_direction=0.9)
+    ours = sample(mixed(sd1, trajectory, gamma=1e-6), TARGET, NEGATIVE, cfg=CFG, sampler=sampler, sigmas=sigmas)
+    theirs = inject_fusion(sd1, trajectory, gamma=0.0, sigmas=sigmas, dt_lambda=0.9)
+    require_close(ours, theirs, sample(sd1, TARGET, NEGATIVE, cfg=CFG, sampler=GraftSampler("ddim"), sigmas=sigmas))
+
+
+def test_in_long_runs_only_steps_of_the_grid_are_scaled(sd1):
+    """Of a hundred steps five are at 950 or above and three of them on the grid."""
+    sampling, sigmas = sd1.get_model_object("model_sampling"), levels_at(sd1, torch.linspace(999, 0, 100).tolist())
+    early = Intervals().early(sampling, sigmas)
+    assert early.tolist()[:6] == [True, False, True, False, True, False] and int(early.sum()) == 3
+    assert int(Intervals(injections="every step").early(sampling, sigmas).sum()) == 5
 
 
 def test_noise_of_boosting_is_not_the_noise_of_the_start(sd1):

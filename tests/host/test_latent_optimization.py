@@ -12,6 +12,7 @@ from comfy.patcher_extension import WrappersMP
 from graft.host.engine.noise_levels import level_at
 from graft.host.errors import GraftError
 from graft.host.families.layers import fine_decoder_layers, require_unet
+from graft.host.samplers.guided import Prompts
 from graft.host.samplers.latent_optimization import MaskedKeys, Optimization, SourceKeys, drawn_levels, optimize
 from graft.host.samplers.perceptual import PerceptualLoss
 from graft.nodes import optimization
@@ -40,7 +41,7 @@ def ours(
     model, settings: Optimization = SHORT, editors=(), losses=(), *, positive=POSITIVE, source=SOURCE, batch: int = 1, seed: int = SEED
 ):
     """In sampler space."""
-    result = optimize(model, positive, source, NEGATIVE, picture(batch), seed, settings, editors, losses)
+    result = optimize(model, Prompts(positive, source, NEGATIVE), picture(batch), seed, settings, editors, losses)
     return model.model.process_latent_in(result)
 
 

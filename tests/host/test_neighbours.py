@@ -19,6 +19,7 @@ from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.errors import GraftError
 from graft.host.families.layers import all_layers, attention_layers, require_bottleneck, require_unet
+from graft.host.samplers.guided import Prompts
 from graft.host.samplers.latent_optimization import Optimization, optimize
 from graft.host.samplers.sampling import GraftSampler
 from tiny_models import make_model, noise, prompt, random_trajectory, sample, schedule, snapshot, watched
@@ -181,7 +182,7 @@ def test_a_cache_is_refused_beside_local_blend_and_optimize_latent(sd1, cache):
     with pytest.raises(GraftError, match="skips calls of the network"):
         sample(CACHES[cache](blend), TARGET, NEGATIVE, sampler=GraftSampler("ddim"))
     with pytest.raises(GraftError, match="skips calls of the network"):
-        optimize(CACHES[cache](sd1), TARGET, SOURCE, NEGATIVE, noise(1), 0, Optimization(iterations=3))
+        optimize(CACHES[cache](sd1), Prompts(TARGET, SOURCE, NEGATIVE), noise(1), 0, Optimization(iterations=3))
 
 
 def test_a_node_that_skips_the_network_under_any_name_ends_in_a_sentence(sd1):

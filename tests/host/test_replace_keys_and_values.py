@@ -9,7 +9,7 @@ from graft.host.errors import GraftError
 from graft.host.families.layers import fine_decoder_layers, require_unet
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.self_attention import ReplaceKeysAndValuesNode
-from tiny_models import noise, prompt, random_trajectory, sample_from, snapshot, watched
+from tiny_models import noise, prompt, random_trajectory, sample_from, snapshot, watched, worded
 from torch.nn.functional import interpolate
 from written_out import guided, maps, predict, require_close, step
 
@@ -31,9 +31,20 @@ def ours(model, source: Trajectory, negative: list | None = NEGATIVE, cfg: float
     return sample_from(model, source.latents[0], source.sigmas, TARGET, negative, cfg=cfg, sampler=sampler)
 
 
-def masactrl(model, source, masks=None, *, cfg: float = CFG, crossed: bool = False):
+def masactrl(model, source, masks=None, *, words=None, cfg: float = CFG, crossed: bool = False, conditionings=(SOURCE, TARGET)):
     """Rows s_u, t_u, s_c, t_c: from step 1 on, each row of the target keeps its queries and reads the source's row of the same
-    prompt; with masks its foreground reads the foreground and its background the background."""
+    prompt; with masks its foreground reads the foreground and its background the background.
+
+    With `words`, tokens of the source's object and of the target's, the masks are those of the automatic variant: cross-attention of the
+    positive prompts, the mean over heads and over the layers of this step that were run so far on a quarter of the latent's grid, summed
+    over the tokens, brought to [0, 1], to the nearest token, from 0.1 on.
+    """
+    of_source, of_target = conditionings
+
+    def looked_at(seen: list, tokens: list[int], grid) -> torch.Tensor:
+        summed = torch.stack(seen).mean(dim=0)[..., tokens].sum(dim=-1)
+        normalised = (summed - summed.min()) / (summed.max() - summed.min())
+        return (interpolate(normalised[None, None], grid, mode="nearest")[0] >= 0.1).double()
 
     def bias(mask, grid):
         kept = interpolate(mask[None].double(), grid, mode="nearest").flatten() >= 0.5
@@ -41,7 +52,16 @@ def masactrl(model, source, masks=None, *, cfg: float = CFG, crossed: bool = Fal
 
     x = source.latents[0]
     for index, (sigma, sigma_next) in enumerate(pairwise(source.sigmas)):
-        kept = {"negative": {}, "positive": {}}
+        kept, seen = {"negative": {}, "positive": {}}, {"source": [], "target": []}
+
+        def looking(name, seen=seen):
+            def attention(site, query, key, value):
+                own = maps(query, key)
+                if site.grid == (4, 4):
+                    seen[name].append(own[0].mean(dim=0).unflatten(0, site.grid))
+                return own @ value
+
+            return attention
 
         def keep(name, kept=kept):
             def attention(site, query, key, value):
@@ -50,21 +70,24 @@ def masactrl(model, source, masks=None, *, cfg: float = CFG, crossed: bool = Fal
 
             return attention
 
-        def mutual(name, index=index, kept=kept):
+        def mutual(name, index=index, kept=kept, seen=seen):
             def attention(site, query, key, value):
                 if index >= 1 and site.block == "output" and site.grid[0] >= 8:
                     key, value = kept[name][site]
-                    if masks is not None:
-                        (inside, _), (outside, _) = bias(masks[0], site.grid), bias(1 - masks[0], site.grid)
-                        _, region = bias(masks[1], site.grid)
+                    both = masks
+                    if words is not None:
+                        both = [looked_at(seen[of], tokens, site.grid) for of, tokens in zip(("source", "target"), words, strict=True)]
+                    if both is not None:
+                        (inside, _), (outside, _) = bias(both[0], site.grid), bias(1 - both[0], site.grid)
+                        _, region = bias(both[1], site.grid)
                         return region * (maps(query, key, inside) @ value) + (1 - region) * (maps(query, key, outside) @ value)
                 return maps(query, key) @ value
 
             return attention
 
-        predict(model, source.latents[index], sigma, SOURCE, attn1=keep("positive"))
+        predict(model, source.latents[index], sigma, of_source, attn1=keep("positive"), attn2=looking("source"))
         predict(model, source.latents[index], sigma, NEGATIVE, attn1=keep("negative"))
-        positive = predict(model, x, sigma, TARGET, attn1=mutual("positive"))
+        positive = predict(model, x, sigma, of_target, attn1=mutual("positive"), attn2=looking("target"))
         negative = predict(model, x, sigma, NEGATIVE, attn1=mutual("positive" if crossed else "negative"))
         x = step(x, guided(negative, positive, cfg), sigma, sigma_next)
     return x
@@ -84,6 +107,48 @@ def test_an_edit_with_masks_is_the_method_written_out(model):
     source = random_trajectory(model, SOURCE)
     theirs, plain = (masactrl(model, source, masks) for masks in ((LEFT, TOP), None))
     require_close(ours(edited(model, source, source_mask=LEFT, target_mask=TOP), source), theirs, plain)
+
+
+OF_SOURCE, OF_TARGET = worded(1, "a black cat on|grass"), worded(2, "a dog on grass")
+WORDS = {"source_words": "black, cat", "target_words": "dog"}
+TOKENS = [2, 3], [2]
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd2v"])
+def test_an_edit_with_words_is_the_method_written_out(model):
+    """The masks of words are found anew in every step, and are the positive prompt's in the negative's rows, too."""
+    source = random_trajectory(model, OF_SOURCE)
+    prompts = {"conditionings": (OF_SOURCE, OF_TARGET)}
+    theirs, plain, swapped = (masactrl(model, source, words=words, **prompts) for words in (TOKENS, None, TOKENS[::-1]))
+    ours = sample_from(edited(model, source, OF_SOURCE, **WORDS), source.latents[0], source.sigmas, OF_TARGET, NEGATIVE, cfg=CFG)
+    require_close(ours, theirs, plain)
+    require_close(ours, theirs, swapped)
+
+
+@pytest.mark.parametrize("known", ["source", "target"])
+def test_one_picture_may_have_a_mask_and_the_other_words(sd1, known):
+    """A mask goes before the words."""
+    source = random_trajectory(sd1, OF_SOURCE)
+
+    def run(**inputs):
+        return sample_from(edited(sd1, source, OF_SOURCE, **inputs), source.latents[0], source.sigmas, OF_TARGET, NEGATIVE, cfg=CFG)
+
+    masked = run(**{**WORDS, f"{known}_mask": TOP})
+    assert torch.equal(
+        masked, run(**{name: words for name, words in WORDS.items() if not name.startswith(known)}, **{f"{known}_mask": TOP})
+    )
+    assert not torch.allclose(masked, run(**WORDS), rtol=1e-2) and not torch.allclose(
+        masked, run(source_mask=TOP, target_mask=TOP), rtol=1e-2
+    )
+
+
+def test_with_words_the_first_layers_of_the_first_step_read_everything(sd1):
+    """Before any map has been seen the edit is the plain one."""
+    source = random_trajectory(sd1, OF_SOURCE)
+    first, none = ({"layers": "custom", "custom_layers": "0-1"}, {"start": 0.0, "end": 0.2})
+    words, plain = (edited(sd1, source, OF_SOURCE, first, **none, **words) for words in (WORDS, {}))
+    ends = [sample_from(model, source.latents[0], source.sigmas, OF_TARGET, NEGATIVE, cfg=CFG) for model in (words, plain)]
+    require_close(*ends, sample_from(sd1, source.latents[0], source.sigmas, OF_TARGET, NEGATIVE, cfg=CFG))
 
 
 def test_without_guidance_only_the_source_runs_beside_the_target(sd1):
@@ -169,11 +234,28 @@ def test_rows_of_a_batch_pair_up(sd1):
 # The node
 
 
-def test_one_mask_alone_is_refused_by_the_others_name(sd1):
-    source = random_trajectory(sd1, SOURCE)
-    for given, missing in (("source_mask", "target_mask"), ("target_mask", "source_mask")):
-        with pytest.raises(GraftError, match=f"^{missing}: only the other mask is connected"):
-            edited(sd1, source, **{given: LEFT})
+@pytest.mark.parametrize("given", [{"mask": LEFT}, {"words": "cat"}], ids=["mask", "words"])
+def test_an_object_that_is_known_in_one_picture_alone_is_refused_by_the_others_inputs(sd1, given):
+    source, ((by, value),) = random_trajectory(sd1, SOURCE), given.items()
+    for known, missing in (("source", "target"), ("target", "source")):
+        with pytest.raises(GraftError, match=f"^{missing}_mask, {missing}_words: where the object is has been said of the {known} only"):
+            edited(sd1, source, **{f"{known}_{by}": value})
+
+
+def test_words_that_are_not_there_are_refused_before_the_first_call(sd1):
+    source = random_trajectory(sd1, OF_SOURCE)
+    for words, message in (
+        ({"source_words": "dog", "target_words": "dog"}, "^source_words: .*dog"),
+        ({"source_words": "cat", "target_words": "cat"}, "^target_words: .*cat"),
+    ):
+        spied, calls = watched(edited(sd1, source, OF_SOURCE, **words))
+        with pytest.raises(GraftError, match=message):
+            sample_from(spied, source.latents[0], source.sigmas, OF_TARGET, NEGATIVE, cfg=CFG)
+        assert not calls
+    spied, calls = watched(edited(sd1, source, SOURCE, source_words="cat", target_words="dog"))
+    with pytest.raises(GraftError, match=r"^source_conditioning: it does not say which words"):
+        sample_from(spied, source.latents[0], source.sigmas, OF_TARGET, NEGATIVE, cfg=CFG)
+    assert not calls
 
 
 def test_several_negatives_and_masks_that_do_not_pair_up_are_refused_before_the_first_call(sd1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -58,6 +59,55 @@ def guided(negative: Tensor, positive: Tensor, cfg: float) -> Tensor:
 def step(x: Tensor, denoised: Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
     """DDIM."""
     return x + (sigma_next - sigma) * (x - denoised) / sigma
+
+
+def released_multistep(predict_at: Callable[[int, Tensor], Tensor], x: Tensor, sigmas: Tensor, background=None) -> list[Tensor]:
+    """TF-ICON's released loop: DPM-Solver++ of second order over data predictions in the variance-preserving scale, in float64. `x` is in
+    sampler space, as are what `predict_at(step, x)` is shown and the latents that are returned, one per level.
+
+    `background` is (the main picture's latents, its first two predictions, outside (1, 1, h, w), tau): outside the rectangle its predictions
+    take the place of the first two, once both are stored, and its latents that of each latent from the third on, after it was evaluated.
+    """
+    order, steps, scale = 2, len(sigmas) - 1, (1 + sigmas.double() ** 2).sqrt()
+    alphas, sigmas_vp = 1 / scale, sigmas.double() / scale
+    lambdas = (alphas / sigmas_vp).log()
+    kept_until = 0 if background is None else int(background[3] * steps + 1 - order)
+    x = x.double() / scale[0]
+    passed, stored = [x * scale[0]], [predict_at(0, x * scale[0]).double()]
+
+    def update(x: Tensor, now: int, high: bool) -> Tensor:
+        """From level now - 1 to now."""
+        last = stored[-1]
+        h = lambdas[now] - lambdas[now - 1]
+        if high:
+            h_last = lambdas[now - 1] - lambdas[now - 2]
+            last = last + h / (2 * h_last) * (stored[-1] - stored[-2])
+        return sigmas_vp[now] / sigmas_vp[now - 1] * x - alphas[now] * torch.expm1(-h) * last
+
+    for now in range(1, steps + 1):
+        x = update(x, now, high=now > 1 and not (steps < 10 and now == steps))
+        passed.append(x * scale[now])
+        if now == steps:
+            return passed
+        stored.append(predict_at(now, x * scale[now]).double())
+        if background is not None:
+            latents, predictions, outside, _ = background
+            if now == order - 1:
+                stored = [own + outside * (main.double() - own) for own, main in zip(stored, predictions, strict=True)]
+            if order <= now < kept_until:
+                x = x + outside * (latents[now].double() / scale[now] - x)
+    raise ValueError("no steps")
+
+
+def released_stream(model, x: Tensor, sigmas: Tensor, conditioning: list) -> tuple[Tensor, list[Tensor]]:
+    """A picture sampled from noise `x` as the released loop samples the main one beside the target: its latents, and what was predicted."""
+    predictions = []
+
+    def predicted(now: int, x: Tensor) -> Tensor:
+        predictions.append(predict(model, x.float(), sigmas[now], conditioning))
+        return predictions[-1]
+
+    return torch.stack(released_multistep(predicted, x, sigmas)).float(), predictions
 
 
 def require_close(ours: Tensor, theirs: Tensor, unedited: Tensor | None = None) -> None:

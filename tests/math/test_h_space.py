@@ -111,12 +111,14 @@ def alpha(sigma: Tensor) -> Tensor:
 SIGMA, NEXT = torch.tensor(2.04, dtype=torch.float64), torch.tensor(1.3, dtype=torch.float64)
 
 
-def test_the_asymmetric_step_is_equation_3_in_the_papers_scale():
+@pytest.mark.parametrize("direction", [1.0, 0.9985])
+def test_the_asymmetric_step_is_equation_3_in_the_papers_scale(direction):
+    """With the released code's dt_lambda, by which its D is multiplied."""
     x, noise, edited = draw(0), draw(1), draw(2)
     a, a_next = alpha(SIGMA), alpha(NEXT)
     scaled = x * a.sqrt()
-    expected = a_next.sqrt() * (scaled - (1 - a).sqrt() * edited) / a.sqrt() + (1 - a_next).sqrt() * noise
-    ours = asymmetric_step(x, x - SIGMA * noise, x - SIGMA * edited, SIGMA, NEXT)
+    expected = a_next.sqrt() * (scaled - (1 - a).sqrt() * edited) / a.sqrt() + direction * (1 - a_next).sqrt() * noise
+    ours = asymmetric_step(x, x - SIGMA * noise, x - SIGMA * edited, SIGMA, NEXT, direction)
     torch.testing.assert_close(ours * a_next.sqrt(), expected, rtol=1e-12, atol=1e-12)
 
 

@@ -21,7 +21,7 @@ class OwnServer:
         try:
             server = self._cleanup.enter_context(running_server(options))
             self.object_info = server.client.object_info()
-            self._worker = ServerWorker(name, server.client, pack.version(), server.base_directory, silence)
+            self._worker = ServerWorker(name, server.address, pack.version(), server.base_directory, silence)
             self._cleanup.callback(self._worker.close)
         except (QuickstartError, OSError, WorkerLost) as error:
             self._cleanup.close()

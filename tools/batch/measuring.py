@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +89,12 @@ def _compared(name: str, picture: np.ndarray, truth: np.ndarray, regions: Mappin
 @cache
 def _lpips():
     """LPIPS of two pictures (Zhang et al. 2018, on AlexNet), None where the package or the network's file is not here: nothing is fetched."""
+    if find_spec("lpips") is None:
+        return None  # before torch, which takes seconds
     import torch
+    from lpips import LPIPS
 
     if not any((Path(torch.hub.get_dir()) / "checkpoints").glob("alexnet-*.pth")):
-        return None
-    try:
-        from lpips import LPIPS
-    except ImportError:
         return None
     network = LPIPS(net="alex", verbose=False).eval()
 

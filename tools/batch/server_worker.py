@@ -28,16 +28,16 @@ class ServerWorker:
     silence: seconds after which a server that says nothing is asked, and as many until it counts as lost.
     """
 
-    def __init__(self, name: str, client: HostClient, pack: str | None, folder: Path | None = None, silence: float = 60.0):
+    def __init__(self, name: str, address: str, pack: str | None, folder: Path | None = None, silence: float = 60.0):
         self.name = name
-        self._client, self._folder, self._silence = client, folder, silence
+        self._client, self._folder = HostClient(address, silence), folder
         self._cleanup = contextlib.ExitStack()
         self._uploaded: dict[str, None] = {}
         self._left: set[Path] = set()
         self._overran = self._running = False
         with _lost_if_silent():
-            self._cleanup.enter_context(client.listening())
-            self._versions = Versions(client, pack)
+            self._cleanup.enter_context(self._client.listening())
+            self._versions = Versions(self._client, pack)
 
     def submit(self, job: Job) -> Outcome:
         """Run a row. Raises RowFailed or WorkerLost."""
@@ -72,7 +72,7 @@ class ServerWorker:
     def _run(self, job: Job) -> RunResult:
         self._running = True
         try:
-            return self._client.run(job.prompt, seconds=job.seconds, silence=self._silence)
+            return self._client.run(job.prompt, seconds=job.seconds)
         except PromptTimedOut as error:
             self._overran = True
             raise RowFailed(str(error)) from None
@@ -85,7 +85,7 @@ class ServerWorker:
     def _wait_until_idle(self) -> None:
         """After a row that took too long: the server may still be at it."""
         deadline = time.monotonic() + SECONDS_TO_STOP
-        while self._client.get_json("/queue", self._silence)["queue_running"]:
+        while self._client.get_json("/queue")["queue_running"]:
             if time.monotonic() > deadline:
                 raise WorkerLost("The server goes on with a prompt that was interrupted.")
             time.sleep(0.2)

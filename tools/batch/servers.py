@@ -42,7 +42,7 @@ class Servers:
         self._opened.add(slot)
         while True:
             try:
-                return ServerWorker(self._addresses[slot], HostClient(self._addresses[slot]), None, silence=self._silence)
+                return ServerWorker(self._addresses[slot], self._addresses[slot], None, silence=self._silence)
             except WorkerLost:
                 if time.monotonic() >= deadline:
                     raise

@@ -1,1 +1,1 @@
-"""What methods cost: overhead, full-size networks with random weights."""
+"""What methods cost: a comparison with the papers' procedures, full-size networks with random weights."""

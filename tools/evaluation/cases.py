@@ -1,59 +1,44 @@
-"""Cases of the evaluation as a manifest, so that a batch runs them: on this machine, on servers or on a cluster.
+"""Cases of the evaluation as a manifest, so that a batch runs them: on this machine, on servers or on a cluster; then measured as experiments are.
 
     python tools cases CHANGE [--count N] > cases.jsonl
     python quickstart.py batch WORKFLOW --manifest cases.jsonl --output FOLDER --ray
+    python tools cases CHANGE --measure FOLDER
 
-Scenes of one thing that the miniature was not trained on, as inputs of the node Miniature Scene of WORKFLOW (a miniature one). Where it shows the ground
-truth, every case is measured against it.
+WORKFLOW is one with the node Miniature Scene, which draws scenes of one thing that the miniature was not trained on. The numbers are those of the
+experiment that is about the change: success by the judge, and what should have stayed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
 
-import numpy as np
-from hosting.pack import load_pack
+from hosting.pack import load_host, load_pack
 
-NODE = "Miniature Scene"
-SEEDS = 91_000
-"""Of the scenes; the training set was drawn from other seed sequences."""
-
-
-def changes() -> dict[str, Callable]:
-    """What each change sets on the node, from a scene and a random generator."""
-    from graft.miniature.world import COLOURS
-
-    def recolour(scene, rng: np.random.Generator) -> dict:
-        others = [colour for colour in COLOURS if colour != scene.things[0].colour]
-        return {"change": "recolour", "change.new_colour": str(rng.choice(others))}
-
-    return {"recolour": recolour, "remove": lambda scene, rng: {"change": "remove"}}
-
-
-def rows(change: str, count: int) -> Iterator[dict]:
-    """Rows of a manifest; the same for the same change and place, whatever the count."""
-    load_pack()
-    from graft.miniature.world import sample_scene
-
-    for number in range(count):
-        rng = np.random.default_rng((SEEDS, number))
-        scene = sample_scene(rng, count=1)
-        thing = scene.things[0]
-        first = {name: getattr(thing, name) for name in ("shape", "colour", "pattern", "x", "y", "size")}
-        inputs = {"ground": scene.ground, "style": scene.style, "seed": number, **{f"first_{name}": value for name, value in first.items()}}
-        told = {f"{NODE}.{name}": value for name, value in {**inputs, **changes()[change](scene, rng)}.items()}
-        yield {"id": f"{change} {number:04}", **told, "notes": {"change": change, "ground": scene.ground, "style": scene.style}}
+CHANGES = ("recolour", "change ground", "remove")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("change", choices=("recolour", "remove"))
+    parser.add_argument("change", choices=CHANGES)
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--measure", type=Path, metavar="FOLDER", help="of a batch of these cases")
+    parser.add_argument("--comfyui", type=Path, help="ComfyUI's folder; COMFYUI_PATH by default")
     options = parser.parse_args()
-    for row in rows(options.change, options.count):
-        print(json.dumps(row))
+    load_pack()
+    if options.measure:
+        load_host(options.comfyui)
+        from evaluation.batched import measured
+        from evaluation.laboratory import Laboratory
+
+        print(json.dumps(measured(Laboratory(), options.change, options.measure)))
+        return
+    from evaluation.drawn_cases import cases
+
+    for case in islice(cases(options.change), options.count):
+        print(json.dumps(case.row()))
 
 
 if __name__ == "__main__":

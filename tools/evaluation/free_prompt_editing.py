@@ -82,7 +82,7 @@ def run(
     """`count` unseen pictures of one object, each inverted under "" and edited towards the changed scene's prompt."""
     rng = np.random.default_rng(UNSEEN + 2)
     sources = picture(sample_scene(rng, count=1) for _ in range(count))
-    trajectories = _invert(laboratory, sources.pictures, iterations=1)
+    trajectories = inverted(laboratory, sources.pictures, iterations=1)
     tables, sheets = [], []
     for task in tasks:
         targets = picture(task.change(scene, rng) for scene in sources.scenes)
@@ -90,7 +90,7 @@ def run(
         edited |= {f"Free-Prompt-Editing, window to {end:g}": edit(laboratory, trajectories, targets.scenes, end) for end in window_ends}
         edited |= {f"image to image, strength {s:g}": image_to_image(laboratory, sources.pictures, targets.scenes, s) for s in strengths}
         if ablated is not None and task is tasks[0]:
-            exact = _invert(laboratory, sources.pictures, iterations=3)
+            exact = inverted(laboratory, sources.pictures, iterations=3)
             quarter = edit(laboratory, trajectories, targets.scenes, ablated, layers=coarse_layers)
             edited[f"window to {ablated:g}, layers of at most a quarter of the cells"] = quarter
             edited[f"window to {ablated:g}, fixed-point inversion"] = edit(laboratory, exact, targets.scenes, ablated)
@@ -114,7 +114,7 @@ def _short(label: str) -> str:
     )
 
 
-def _invert(laboratory: Laboratory, pictures: Tensor, iterations: int) -> list[Trajectory]:
+def inverted(laboratory: Laboratory, pictures: Tensor, iterations: int) -> list[Trajectory]:
     empty, sigmas = laboratory.conditioning([""]), laboratory.sigmas(STEPS)
     return [invert(laboratory.model, empty, laboratory.encode(part), sigmas, "ddim", iterations) for part in pictures.split(BATCH)]
 

@@ -10,6 +10,7 @@ import torch
 from graft.composition.placement import SHOWN
 from graft.host.engine.pictures import psnr
 from graft.host.families.layers import fine_decoder_layers, require_unet
+from graft.host.samplers.guided import Prompts
 from graft.host.samplers.latent_optimization import MaskedKeys, Optimization, optimize
 from graft.host.samplers.perceptual import Masks, PerceptualLoss
 from graft.miniature.world import DAYLIT, STYLES, Scene, prompt_of, sample_scene
@@ -93,8 +94,8 @@ def with_score(laboratory: Laboratory, model, task: Task, latent: Tensor, terms:
         editors = [MaskedKeys(task.mask, fine_decoder_layers(require_unet(model)), MASK_START, MASK_THRESHOLD, "area")]
     if terms.perceptual:
         losses = [(PerceptualLoss("vae", laboratory.vae), task.kept)]
-    prompts = [laboratory.conditioning(list(prompts)) for prompts in (task.target_prompts, task.source_prompts, [""])]
-    return optimize(model, *prompts, latent, seed, settings, editors, losses)
+    prompts = Prompts(*(laboratory.conditioning(list(texts)) for texts in (task.target_prompts, task.source_prompts, [""])))
+    return optimize(model, prompts, latent, seed, settings, editors, losses)
 
 
 def _perceptual_alone(laboratory: Laboratory, task: Task, latent: Tensor, settings: Optimization) -> Tensor:

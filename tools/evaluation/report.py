@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from evaluation.summary import summary
+
 
 @dataclass(frozen=True)
 class Table:
@@ -44,6 +46,7 @@ def write(folder: Path, tables: list[Table], sheets: list[Sheet], command: str) 
 def _page(tables: dict[str, dict], folder: Path, command: str) -> str:
     parts = [
         "# Evaluation on the miniature\n",
+        *summary(tables),
         "Scenes the model was not trained on, judged by the judge (`miniature/judge.py`). What the tables show is the methods at work on a",
         f"small drawn world; they claim nothing about photographs. All numbers are made again by `{command}`.\n",
     ]

@@ -31,6 +31,7 @@ The language, by example:
   take them in natural order: "1 input", "2 result", "3 ground truth".
 - A `Subgraph("Title")` is a graph that is placed in others as one node: `graph.add(subgraph, picture=...)`. Within it
   `subgraph.input("steps", 50)` stands for what is linked or set outside, `subgraph.output("picture", picture[0])` leads out.
+- `graph.app = App(form=(loader, ...), results=(saved, ...))` says what the editor's view of apps shows of a workflow.
 - `Graph(..., thumbnail=("1 input", "2 result"))` picks the pictures of the thumbnail by title; `thumbnail_of="Other workflow"` borrows the
   thumbnail of a workflow that can run where this one cannot. Both together pick from the other workflow's pictures.
 
@@ -40,7 +41,7 @@ the server's /object_info) would not accept.
 
 from .drawing import to_svg
 from .editor import to_workflow
-from .language import EDITOR_ONLY, Choice, Graph, Group, Node, ObjectInfo, Output, Place, Subgraph
+from .language import EDITOR_ONLY, App, Choice, Graph, Group, Node, ObjectInfo, Output, Place, Subgraph
 from .prompt import to_prompt, without_titles
 from .schema_check import FILE_SUFFIXES, FOLDERS, check
 
@@ -48,6 +49,7 @@ __all__ = [
     "EDITOR_ONLY",
     "FILE_SUFFIXES",
     "FOLDERS",
+    "App",
     "Choice",
     "Graph",
     "Group",

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from .built import Built, build_node
-from .language import ENTRY, EXIT, Graph, ObjectInfo, Output, Subgraph
+from .language import ENTRY, EXIT, App, Graph, ObjectInfo, Output, Subgraph
 from .layout import Box, ends_beside, lay_out, view
 from .slots import Slot, outputs
 from .subgraphs import LINK, schema_of
+
+UPLOAD = "IMAGEUPLOAD"
+"""The type of the button beside a list of pictures, which the form has in the list itself."""
 
 
 def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
@@ -34,7 +37,11 @@ def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
         "groups": drawn.frames,
         **({"definitions": {"subgraphs": definitions}} if definitions else {}),
         "config": {},
-        "extra": {"description": graph.description, "ds": view(drawn.boxes, drawn.frames)},
+        "extra": {
+            "description": graph.description,
+            "ds": view(drawn.boxes, drawn.frames),
+            **(_form(graph.app, drawn) if graph.app else {}),
+        },
         "version": 0.4,
     }
 
@@ -72,6 +79,20 @@ def _draw(graph: Graph, object_info: ObjectInfo, after: int = 0) -> _Drawn:
             links.append([number, origin["id"], origin_slot, target["id"], target_slot, kind])
             origin["outputs"][origin_slot]["links"].append(number)
     return _Drawn(records, links, frames, list(boxes.values()))
+
+
+def _form(app: App, drawn: _Drawn) -> dict:
+    """What the editor's view of apps shows: widgets that nothing is linked to, by node and name, and nodes whose pictures are results.
+
+    A widget alone in its node is given the node's title, as the form shows none. Without "linearMode" a workflow opens as a graph.
+    """
+    inputs = []
+    for record in (drawn.records[node.id] for node in app.form):
+        shown = [entry for entry in record["inputs"] if "widget" in entry and entry["link"] is None and entry["type"] != UPLOAD]
+        if len(shown) == 1 and "title" in record:
+            shown[0]["label"] = record["title"]
+        inputs += [[record["id"], entry["name"]] for entry in shown]
+    return {"linearData": {"inputs": inputs, "outputs": [node.id for node in app.results]}}
 
 
 def _definition(subgraph: Subgraph, object_info: ObjectInfo, after: int) -> dict:

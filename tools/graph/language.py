@@ -79,12 +79,21 @@ class Group:
     nodes: list[Node] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class App:
+    """A workflow as the editor's view of apps shows it: a form with the open widgets of these nodes, and the pictures of those."""
+
+    form: tuple[Node, ...]
+    results: tuple[Node, ...]
+
+
 class Graph:
-    """A workflow in the making. `title` names its file, `description` is one sentence about what it does."""
+    """A workflow in the making. `title` names its file, `description` is one sentence about what it does; `app` is its form, if it has one."""
 
     def __init__(self, title: str, description: str = "", *, thumbnail: tuple[str, ...] | None = None, thumbnail_of: str | None = None):
         self.title, self.description = title, description
         self.thumbnail, self.thumbnail_of = thumbnail, thumbnail_of
+        self.app: App | None = None
         self.groups: list[Group] = []
         self._open: Group | None = None
 

@@ -77,10 +77,13 @@ class RunResult:
 
 
 class HostClient:
-    """Talks to one server, e.g. `HostClient("http://127.0.0.1:8188")`. Proxy settings of the environment are ignored: it is local."""
+    """Talks to one server, e.g. `HostClient("http://127.0.0.1:8188")`. Proxy settings of the environment are ignored: it is local.
 
-    def __init__(self, address: str):
-        self.address = address.rstrip("/")
+    patience: how many seconds an answer may take.
+    """
+
+    def __init__(self, address: str, patience: float = 60.0):
+        self.address, self._patience = address.rstrip("/"), patience
         self.client_id = uuid.uuid4().hex
         self._session = requests.Session()
         self._session.trust_env = False
@@ -95,9 +98,9 @@ class HostClient:
             finally:
                 self._events = None
 
-    def get_json(self, path: str, seconds: float = 60.0) -> Any:
+    def get_json(self, path: str, seconds: float | None = None) -> Any:
         """GET `path` (with leading slash) and parse it. Errors: requests.RequestException."""
-        reply = self._session.get(self.address + path, timeout=seconds)
+        reply = self._session.get(self.address + path, timeout=seconds or self._patience)
         reply.raise_for_status()
         return reply.json()
 
@@ -109,7 +112,9 @@ class HostClient:
         """Put a picture into the server's input folder; `name` is required for bytes. Replaces a file of the same name."""
         content = picture if isinstance(picture, bytes) else picture.read_bytes()
         name = name or picture.name
-        reply = self._session.post(self.address + "/upload/image", files={"image": (name, content)}, data={"overwrite": "true"}, timeout=60)
+        reply = self._session.post(
+            self.address + "/upload/image", files={"image": (name, content)}, data={"overwrite": "true"}, timeout=self._patience
+        )
         reply.raise_for_status()
         stored = reply.json()
         return StoredFile(stored["name"], stored.get("subfolder", ""), stored.get("type", "input"))
@@ -117,17 +122,17 @@ class HostClient:
     def view(self, file: StoredFile) -> bytes:
         """The bytes of a file on the server."""
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.folder}
-        reply = self._session.get(self.address + "/view", params=query, timeout=60)
+        reply = self._session.get(self.address + "/view", params=query, timeout=self._patience)
         reply.raise_for_status()
         return reply.content
 
     def interrupt(self) -> None:
         """Stop the prompt that is running, if any."""
-        self._session.post(self.address + "/interrupt", timeout=60).raise_for_status()
+        self._session.post(self.address + "/interrupt", timeout=self._patience).raise_for_status()
 
     def forget(self, prompt_id: str) -> None:
         """Take a finished prompt out of the server's history, which otherwise keeps ten thousand."""
-        self._session.post(self.address + "/history", json={"delete": [prompt_id]}, timeout=60).raise_for_status()
+        self._session.post(self.address + "/history", json={"delete": [prompt_id]}, timeout=self._patience).raise_for_status()
 
     def queue(self, prompt: Prompt, workflow: Mapping | None = None) -> str:
         """Queue an API prompt, with the `workflow` that the editor would send along, and return its id. Raises PromptFailed on any error of any
@@ -139,11 +144,11 @@ class HostClient:
         body = {"prompt": prompt, "client_id": self.client_id}
         if workflow is not None:
             body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
-        reply = self._session.post(self.address + "/prompt", json=body, timeout=60)
+        reply = self._session.post(self.address + "/prompt", json=body, timeout=self._patience)
         answer = reply.json()
         if reply.status_code != 200 or answer.get("node_errors"):
             if "prompt_id" in answer:
-                self._session.post(self.address + "/queue", json={"delete": [answer["prompt_id"]]}, timeout=60)
+                self._session.post(self.address + "/queue", json={"delete": [answer["prompt_id"]]}, timeout=self._patience)
                 self.interrupt()
             raise PromptFailed(_refusal(answer, prompt))
         return answer["prompt_id"]
@@ -153,14 +158,13 @@ class HostClient:
         prompt: Prompt,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         seconds: float = 1800.0,
-        silence: float = 60.0,
         workflow: Mapping | None = None,
     ) -> RunResult:
         """Queue a prompt, with the `workflow` that the editor would send along, and wait for its end.
 
         Raises PromptFailed when a node fails, when the run is interrupted, and when it takes longer than `seconds` (PromptTimedOut, it
-        is then interrupted); ConnectionError when the server goes away, and OSError when it has said nothing for `silence` seconds and
-        does not answer for as long.
+        is then interrupted); ConnectionError when the server goes away, and OSError when it has said nothing for as long as the
+        client is patient and does not answer for as long.
         """
         with contextlib.nullcontext(self._events) if self._events else EventStream(self.address, self.client_id) as events:
             started = time.monotonic()
@@ -168,13 +172,13 @@ class HostClient:
             follower = _Follower(prompt, prompt_id, on_progress)
             while not follower.finished:
                 remaining = started + seconds - time.monotonic()
-                event = events.next(min(remaining, silence)) if remaining > 0 else None
+                event = events.next(min(remaining, self._patience)) if remaining > 0 else None
                 if event is not None:
                     follower.take(event)
-                elif remaining <= silence:
+                elif remaining <= self._patience:
                     self.interrupt()
                     raise PromptTimedOut(f"The prompt did not finish within {seconds:.0f} s and was interrupted.")
-                elif self.get_json(f"/history/{prompt_id}", silence):
+                elif self.get_json(f"/history/{prompt_id}"):
                     break  # its last event was lost on the way
             elapsed = time.monotonic() - started
         outputs = self.get_json(f"/history/{prompt_id}").get(prompt_id, {}).get("outputs", {})

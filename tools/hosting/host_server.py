@@ -36,6 +36,8 @@ HEADLESS_FLAGS = (
     "--use-pytorch-cross-attention",
     "--fp32-text-enc",
 )
+LIVE_PREVIEWS = "--preview-method=auto"
+"""The flag by which whatever samples shows the picture as it forms."""
 
 
 @dataclass(frozen=True)

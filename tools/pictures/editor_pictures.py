@@ -28,10 +28,11 @@ COLOURS = 256
 
 @dataclass(frozen=True)
 class View:
-    """A workflow once it has run, what is in one of its subgraphs, or the page with the help of a node of this class; in a language of
-    the editor's."""
+    """A workflow once it has run, what is in one of its subgraphs, the page with the help of a node of this class, or the workflow as a form;
+    in a language of the editor's."""
 
     workflow: str
+    form: bool = False
     enter: str | None = None
     help: str | None = None
     language: str = "en"
@@ -47,6 +48,7 @@ VIEWS = {
     "unnaturalness_map_miniature": View("Unnaturalness Map (miniature)"),
     "free_prompt_editing_miniature": View("Free-Prompt-Editing (miniature)"),
     "injectfusion_miniature": View("InjectFusion faces (miniature)"),
+    "app_view": View("Try 4 Place Object Into Picture (miniature)", form=True),
     "help": View("Free-Prompt-Editing (miniature)", help="GraftReplaceSelfAttention"),
     "editor_zh": View("Free-Prompt-Editing (miniature)", language="zh"),
 }
@@ -69,10 +71,16 @@ def take(editor: Editor, name: str, path: Path, *, run: bool = True) -> None:
             seen.show_help(view.help)
             seen.page.screenshot(path=path)
             return
+        if view.form:
+            seen.show_form()
         if view.enter:
             seen.enter(view.enter)
         elif run and seen.run()["status"]["status_str"] != "success":
             raise RuntimeError(f"{view.workflow} failed.")
+        if view.form:
+            seen.settle()
+            seen.page.screenshot(path=path)
+            return
         seen.take_picture(path)  # at full size: the editor leaves texts out where they would be small
 
 

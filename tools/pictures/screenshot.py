@@ -195,19 +195,37 @@ class Editor:
         self.press_run()
         return self.wait_for_end(seconds)
 
+    def show_form(self) -> None:
+        """Show the open workflow as a form, as the editor's view of apps does, or as a graph again."""
+        self.page.evaluate("() => app.extensionManager.command.execute('Comfy.ToggleLinear')")
+
     def press_run(self) -> None:
-        """Press Run, and listen to what becomes of it."""
+        """Press Run, of the graph or of the form, and listen to what becomes of it."""
         self.page.evaluate(
             """async () => {
                 window.graftEnd = null;
                 window.graftProgress = [];
+                window.graftPreviews = {};
                 window.graftPrompt = (await app.graphToPrompt()).output;
                 for (const name of ['execution_success', 'execution_error', 'execution_interrupted'])
                     app.api.addEventListener(name, event => { window.graftEnd = event.detail.prompt_id });
                 app.api.addEventListener('progress_state', event => { window.graftProgress = Object.values(event.detail.nodes) });
+                window.graftCount ??= event => {
+                    const node = event.detail.nodeId;
+                    window.graftPreviews[node] = (window.graftPreviews[node] ?? 0) + (event.detail.blob.size > 0);
+                };
+                app.api.addEventListener('b_preview_with_metadata', window.graftCount);
             }"""
         )
-        self.page.get_by_test_id("queue-button").click()
+        form = self.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run")
+        self.page.get_by_test_id("queue-button").or_(form).first.click()
+
+    def seen_at_work(self) -> dict[str, tuple[int, int]]:
+        """Of the nodes of the last run that count steps, by the id in the prompt: their steps, and the pictures that came of them on the way."""
+        return self.page.evaluate(
+            """() => Object.fromEntries(window.graftProgress
+                .filter(node => node.max > 1).map(node => [node.node_id, [node.max, window.graftPreviews[node.node_id] ?? 0]]))"""
+        )
 
     def wait_for_progress(self, kind: str, seconds: float = 120) -> None:
         """Wait until a node of this class, inside a subgraph or not, is at work and has done a step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,8 @@ $refresh<title>Graft: what it does</title>
   body { font: 16px/1.45 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem; color: #222; background: #fafafa; overflow-wrap: anywhere }
   h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.15rem; margin: 1.2rem 0 0.4rem } h3 { font-size: 0.95rem; margin: 0 }
   p { margin: 0.3rem 0 } nav a { display: inline-block; margin-right: 1rem } .about, figcaption, footer { color: #555; font-size: 0.85rem }
-  .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); gap: 0.8rem; align-items: start }
+  .cards, main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)); gap: 0.8rem; align-items: start }
+  main { gap: 0.4rem 0.8rem } .several { grid-column: 1 / -1 }
   article { background: #fff; border: 1px solid #ddd; border-radius: 6px; padding: 0.6rem }
   .pictures { display: flex; flex-wrap: wrap; gap: 0.4rem; align-items: flex-start; margin-top: 0.4rem }
   figure { margin: 0; width: 5.5rem } figcaption { line-height: 1.2 } .compare { width: 9rem } .wide { width: 100% }
@@ -37,21 +39,35 @@ $refresh<title>Graft: what it does</title>
   table { border-collapse: collapse } td { border: 1px solid #ccc; padding: 0.1rem 0.5rem } .failed { color: #b00020; white-space: pre-wrap }
 </style>
 <h1>Graft: what it does</h1>
-<p>All pictures are the <em>miniature</em>'s, a diffusion model that comes with the pack and is so small, and its pictures too, that every method
-runs on any machine in seconds: it knows a drawn world and nothing else; how photographs come out is up to your checkpoint.</p>
+<p>All pictures are the <em>miniature</em>'s, a model that comes with Graft and knows a drawn world and nothing else: it is so small that every
+method runs on any machine within a minute or so, and so are its pictures. How photographs come out is up to your checkpoint.</p>
 $progress<nav>$contents</nav>
+<main>
 $sections
+</main>
 $skipped<footer>$summary</footer>
 </html>
 """
 
-BEFORE, AFTER = ("input", "pasted", "naive paste"), ("result", "map")
-"""How the titles end of pictures that are compared with each other."""
+BEFORE, AFTER = ("input", "pasted", "naive paste", "Paste Object", "Your picture", "The look"), ("result", "map")
+"""How the titles end of pictures that are compared with each other: the first of these that a workflow has."""
 
 WIDE = ("grid", "gamma", "omega", "point", "plain")
 """How the titles end of pictures that consist of many, and need the room of a whole card."""
 
-PLAIN = {"ground truth": "how it would truly look", "naive paste": "just pasted"}
+PLAIN = {
+    "ground truth": "how it would truly look",
+    "input": "before",
+    "pasted": "just pasted",
+    "naive paste": "just pasted",
+    "Paste Object": "just pasted",
+    "Place Reference": "where it goes",
+    "Fit Picture": "as the model sees it",
+    "Your picture": "before",
+    "Your reference": "the reference",
+    "result": "after",
+    "map": "the more it glows, the less natural",
+}
 """Titles in other words."""
 
 
@@ -89,13 +105,14 @@ def _anchor(title: str) -> str:
 
 def _section(title: str, workflows: Sequence[WorkflowReport]) -> str:
     cards = "\n".join(_card(workflow) for workflow in workflows)
-    return f'<section id="{_anchor(title)}"><h2>{html.escape(title)}</h2><div class="cards">\n{cards}\n</div></section>'
+    several = ' class="several"' if len(workflows) > 1 else ""
+    return f'<section id="{_anchor(title)}"{several}><h2>{html.escape(title)}</h2><div class="cards">\n{cards}\n</div></section>'
 
 
 def _card(workflow: WorkflowReport) -> str:
-    about = f'<p class="about">{html.escape(workflow.description)}</p>' if workflow.description else ""
+    about = f'<p class="about">{html.escape(workflow.description.replace("*", ""))}</p>' if workflow.description else ""
     failure = f'<p class="failed">{html.escape(workflow.reason)}</p>' if workflow.status == "failed" else ""
-    before, after = (next((one for one in workflow.pictures if one.title.endswith(words)), None) for words in (BEFORE, AFTER))
+    before, after = (_first(workflow.pictures, endings) for endings in (BEFORE, AFTER))
     compared = (before, after) if before and after else ()
     pictures = "".join(_figure(one) for one in workflow.pictures if one not in compared)
     slider = _comparison(*compared) if compared else ""
@@ -109,13 +126,19 @@ def _card(workflow: WorkflowReport) -> str:
 
 
 def _name(name: str) -> str:
-    return name.replace("_", " ").removesuffix(" (miniature)")
+    """A workflow's name without what all on this page have in common."""
+    return re.sub(r"^Try \d+ | \(miniature\)$", "", name.replace("_", " "))
+
+
+def _first(pictures: Sequence[Picture], endings: tuple[str, ...]) -> Picture | None:
+    """The picture whose title ends like the first of these that there is."""
+    return next((one for ending in endings for one in pictures if one.title.endswith(ending)), None)
 
 
 def _caption(title: str) -> str:
     """A picture's title without the number that orders it, in plain words."""
-    words = title.lstrip("0123456789 ")
-    return PLAIN.get(words, words)
+    words, comma, more = title.lstrip("0123456789 ").partition(",")
+    return PLAIN.get(words, words.lower()) + comma + more
 
 
 def _figure(picture: Picture) -> str:

@@ -17,7 +17,7 @@ from hosting.host_client import Progress, Prompt, PromptFailed, RunResult
 from hosting.host_server import HostServer
 from hosting.progress_bar import ProgressBar
 
-from showing import demo_metrics
+from showing import demo_metrics, given_pictures
 from showing.demo_report import Picture, Report, WorkflowReport, file_stem, natural_order
 from showing.demo_workflows import Workflow, files_needed, unknown_types
 from showing.tasks import task_of
@@ -152,11 +152,11 @@ def run_one(server: HostServer, workflow: Workflow, object_info: dict[str, dict]
 
 
 def _save_pictures(server: HostServer, prompt: Prompt, result: RunResult, output: Path, name: str) -> tuple[Picture, ...]:
-    """Fetch what the Save and Preview nodes made, in the order of their titles ("1 input", "2 result", "3 ground truth")."""
+    """Fetch what was loaded, then what the Save and Preview nodes made, in the order of their titles ("1 input", "2 result", "3 ground truth")."""
     folder = output / name
     shutil.rmtree(folder, ignore_errors=True)  # pictures of an earlier run
     folder.mkdir(parents=True)
-    pictures = []
+    pictures = [Picture(title, path.relative_to(output).as_posix()) for title, path in given_pictures.fetch(server.client, prompt, folder)]
     for node in sorted(result.outputs, key=lambda node: natural_order(_title(prompt, node))):
         images = result.images(node)
         for index, image in enumerate(images, start=1):

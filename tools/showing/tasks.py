@@ -26,11 +26,9 @@ TASKS = (
     Task("Put an object into another picture", frozenset({"GraftCompositeAttention"})),
     Task("Make a pasted object belong", frozenset({"GraftOptimizeLatent"}), "harmonisation"),
     Task("Edit with a reference picture", frozenset({"GraftReferenceAttention"})),
+    Task("Swap a word", frozenset({"GraftCrossAttentionControl"})),
+    Task("Change a picture by words", frozenset({"GraftReplaceSelfAttention", "GraftReplaceKeysAndValues"})),
     Task("Compose by text or by a sketch", frozenset({"GraftOptimizeLatent"})),
-    Task(
-        "Change a picture by words",
-        frozenset({"GraftReplaceSelfAttention", "GraftCrossAttentionControl", "GraftReplaceKeysAndValues"}),
-    ),
     Task("Mix content and look", frozenset({"GraftMixHSpace"})),
     Task("See where a picture looks unnatural", frozenset({"GraftUnnaturalnessMap"})),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from graph import Choice, Graph, Node, Output, Place, Subgraph
+from graph import App, Choice, Graph, Node, Output, Place, Subgraph
 
 from . import (
     EXAMPLE,
@@ -119,9 +119,11 @@ def _connected(
     with graph.group(f"2 {blueprint.title}"):
         result = place(graph, blueprint, model, **pictures, **task.words, **settings)
         first, *others = blueprint.exits
-        graph.add("SaveImage", title="2 result", at=task.result, images=result[first], filename_prefix="Graft")
+        saved = graph.add("SaveImage", title="2 result", at=task.result, images=result[first], filename_prefix="Graft")
         for name in others:
             graph.add("MaskPreview", title=f"3 {name}", mask=result[name])
+    files = (node for node in graph.nodes if node.kind in ("CheckpointLoaderSimple", "LoadImage"))
+    graph.app = App(form=(*files, result), results=(saved,))
 
 
 def place(graph: Graph, blueprint: Subgraph, model: Model, **inputs: Output | str | float) -> Node:

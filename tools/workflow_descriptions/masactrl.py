@@ -26,7 +26,8 @@ def _synthetic() -> Graph:
             f"{SD15.name} The released example uses one for anime.",
             steps=("Choose your checkpoint.", "Write both prompts: the second changes the pose only.", "Press **Run**."),
             turn="*start_percent* of Replace Keys and Values. **The pose does not change?** Raise it: the new layout forms before it. "
-            "**The look is lost?** Lower it. **Object and background mix?** Connect masks of the object in both pictures.",
+            "**The look is lost?** Lower it. **Object and background mix?** Write the object into *source_words* and *target_words*, here 1boy, or connect its "
+            "mask in both pictures.",
             expect="the same person, animal or thing and much of the background, in another pose.",
             cannot="reach a pose that the model does not paint from the prompt alone, show a side that the first picture hides, "
             "or keep a face or lettering to the letter.",
@@ -34,8 +35,8 @@ def _synthetic() -> Graph:
     )
     with graph.group("1 Model and prompts"):
         model = load_checkpoint(graph)
-        source = graph.add("CLIPTextEncode", title="Source prompt", clip=model.clip, text="1boy, casual, outdoors, sitting")[0]
-        target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="1boy, casual, outdoors, standing")[0]
+        source = graph.add("GraftEncodePrompt", title="Source prompt", clip=model.clip, text="1boy, casual, outdoors, sitting")[0]
+        target = graph.add("GraftEncodePrompt", title="What it should show", clip=model.clip, text="1boy, casual, outdoors, standing")[0]
         negative = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="")[0]
     trajectory, generation = record(graph, model, source, negative)
     with graph.group("3 Edit", below=generation):
