@@ -1,7 +1,7 @@
 """Nodes that put a reference picture into another one."""
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..composition.outlines import outlined
 from ..composition.placement import Place, place_reference, require_batch, require_size
@@ -9,7 +9,7 @@ from ..host.edits.composition import composed_start
 from ..host.errors import GraftError
 from ..host.samplers.sampling import NoFreshNoise
 from .node import GraftNode
-from .types import TrajectoryType, skip_input, soft_edged
+from .types import TrajectoryType, previewed, skip_input, soft_edged
 
 FITS = {"object": "object", "whole picture (paper)": "whole picture"}
 """Names of the fits in the UI."""
@@ -130,7 +130,7 @@ class PlaceReference(GraftNode):
     def execute(cls, image, reference, reference_mask, fit, rotation, surround, place) -> io.NodeOutput:
         placed = place_reference(image, reference, reference_mask, _places(image, place, rotation), FITS[fit], SURROUNDS[surround])
         preview = outlined(outlined(placed.pasted, placed.region, REGION_COLOUR), placed.object, OBJECT_COLOUR)
-        return io.NodeOutput(placed.canvas, placed.object, placed.region, placed.pasted, preview, ui=ui.PreviewImage(preview, cls=cls))
+        return io.NodeOutput(placed.canvas, placed.object, placed.region, placed.pasted, preview, ui=previewed(preview, cls))
 
 
 def _places(image, place: dict, rotation: float) -> list[Place]:
@@ -181,7 +181,7 @@ class PasteObject(GraftNode):
         placed = place_reference(image, reference, reference_mask, _places(image, place, rotation), "object")
         mask = soft_edged("object", placed.object, feather)
         pasted = torch.lerp(image, placed.canvas.expand(len(image), -1, -1, -1), mask[..., None])
-        return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(pasted, cls=cls))
+        return io.NodeOutput(pasted, mask, ui=previewed(pasted, cls))
 
 
 class ComposeNoise(GraftNode):

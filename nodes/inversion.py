@@ -10,7 +10,7 @@ from ..host.inspection.captions import stages_captioned
 from ..host.samplers import sampling
 from ..inversion.trajectory import Trajectory
 from .node import GraftNode
-from .types import SOLVERS, TrajectoryType, skip_input
+from .types import SOLVERS, TrajectoryType, previewed, skip_input
 
 CATEGORY = "Graft/inversion"
 
@@ -245,7 +245,7 @@ class ShowTrajectory(GraftNode):
         chosen = torch.linspace(0, trajectory.steps, min(stages, trajectory.steps + 1)).round().long()
         shown = [for_vae(model, trajectory.scaled_to_picture(index)[:1]) for index in chosen.tolist()]
         images = stages_captioned(torch.cat([decode(vae, latent) for latent in shown]), trajectory.sigmas[chosen].tolist(), model)
-        return io.NodeOutput(images, ui=ui.PreviewImage(images, cls=cls))
+        return io.NodeOutput(images, ui=previewed(images, cls))
 
 
 NODES = [InvertImage, Reconstruct, RecordTrajectory, StartFromTrajectory, SaveTrajectory, LoadTrajectory, ShowTrajectory]

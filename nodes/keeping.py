@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..composition.frames import Frame, resized, resized_mask
 from ..composition.keeping import grown, kept_outside, matched_at_seam
 from ..composition.outlines import outlined
 from ..host.errors import GraftError
 from .node import GraftNode
-from .types import faded_outwards
+from .types import faded_outwards, previewed
 
 FrameType = io.Custom("GRAFT_FRAME")
 
@@ -68,7 +68,7 @@ class FitPicture(GraftNode):
         frame = Frame.of(own, size, multiple) if like is None else Frame.within(own, tuple(like.shape[1:3]))
         fitted, fitted_mask = frame.fit(image), frame.fit_mask(painted.to(image))
         shown = fitted if mask is None else outlined(fitted, fitted_mask, OUTLINE)
-        return io.NodeOutput(fitted, fitted_mask, frame, ui=ui.PreviewImage(shown, cls=cls))
+        return io.NodeOutput(fitted, fitted_mask, frame, ui=previewed(shown, cls))
 
 
 class KeepOutsideMask(GraftNode):

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..host.engine.features import MIB, with_kept_features
 from ..host.samplers.sampling import GraftSampler
 from ..host.samplers.schedules import uniform_time_sigmas
 from .node import GraftNode
@@ -59,4 +60,39 @@ class UniformTimeScheduler(GraftNode):
         return io.NodeOutput(uniform_time_sigmas(model, steps))
 
 
-NODES = [GraftSamplerNode, UniformTimeScheduler]
+class KeepFeatures(GraftNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="GraftKeepFeatures",
+            display_name="Keep Features",
+            category="Graft/sampling",
+            description="Runs an edit faster the next time: what the model showed of the source pictures is kept, so that a turned knob, another "
+            "seed or another prompt samples the new picture alone. The results are the same to the bit. Put it before the editing nodes.",
+            search_aliases=["feature cache", "cache streams", "faster edits", "run again", "speed"],
+            inputs=[
+                io.Model.Input("model", tooltip="The model that the editing nodes go on with."),
+                io.Combo.Input(
+                    "where",
+                    options=["host memory", "device", "off"],
+                    default="host memory",
+                    tooltip="Where features are kept. host memory: the computer's own, copied beside the work. device: the graphics card's, which "
+                    "the model then has less of. off keeps nothing.",
+                ),
+                io.Int.Input(
+                    "budget",
+                    default=4096,
+                    min=1,
+                    max=1048576,
+                    tooltip="How much may be kept, in MiB. Of a run that does not fit, as many steps as fit. The console says what is kept.",
+                ),
+            ],
+            outputs=[io.Model.Output(display_name="model", tooltip="The model, whose edits keep what they look at.")],
+        )
+
+    @classmethod
+    def execute(cls, model, where: str, budget: int) -> io.NodeOutput:
+        return io.NodeOutput(model if where == "off" else with_kept_features(model, where, budget * MIB))
+
+
+NODES = [GraftSamplerNode, UniformTimeScheduler, KeepFeatures]

@@ -133,6 +133,15 @@ class ReplaceKeysAndValuesNode(GraftNode):
         )
 
     @classmethod
+    def foresee(cls, node: QueuedNode) -> None:
+        super().foresee(node)
+        if closed(node.value("start_percent"), node.value("end_percent")):
+            return
+        for picture, prompts in (("source", [node.words_of("source_conditioning")]), ("target", node.new_words())):
+            if node.source(f"{picture}_mask") is None:
+                node.require_words(f"{picture}_words", prompts)
+
+    @classmethod
     def execute(
         cls,
         model,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..attention.masks import feathered, vanished
+from ..composition.outlines import reduced
 from ..host.errors import GraftError
 from ..host.families.layer import Layers
 from ..host.families.layers import GRIDS, all_layers, layers_at, named_layers
@@ -48,6 +49,12 @@ def window_inputs(end: float, start: float = 0.0) -> list:
 def closed(start: float | None, end: float | None) -> bool:
     """Whether a window of `window_inputs` holds no step, or may hold none: None is a number that only a run can tell."""
     return start is None or end is None or end <= start
+
+
+def previewed(image, cls) -> ui.PreviewImage:
+    """What a node shows of its pictures (B, H, W, 3) in the editor, no larger than it can be seen there: to write a picture of 4000 x 3000
+    pixels takes longer than to make it."""
+    return ui.PreviewImage(reduced(image), cls=cls)
 
 
 def skip_input(tooltip: str, optional: bool = False) -> io.Float.Input:

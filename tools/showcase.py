@@ -24,7 +24,7 @@ from showing import showcase_page
 from showing.demo_report import file_stem
 from showing.showcase_cases import CASES, Case, known_tasks, of_templates, read
 from showing.showcase_graphs import Loader, Settings
-from showing.showcase_page import Section
+from showing.showcase_page import MEANINGLESS, OF_A_DRAWN_WORLD, Section
 from showing.showcase_run import Shown, run_case, warm_up
 from workflow_descriptions import load_checkpoint, load_miniature
 
@@ -55,9 +55,10 @@ def main() -> int:
     sections: list[Section] = []
     with tempfile.TemporaryDirectory(prefix="graft-") as folder:
         for checkpoint in options.checkpoint or [random_weights(options.comfyui, Path(folder))]:
+            note = OF_A_DRAWN_WORLD if checkpoint == MINIATURE else "" if options.checkpoint else MEANINGLESS
             choices = ServerOptions(options.comfyui, device=options.device, port=options.port)
             with running_server(choices) as server:
-                sections.append(shown_by(server, checkpoint, cases, settings, options.output, random=not options.checkpoint))
+                sections.append(shown_by(server, checkpoint, cases, settings, options.output, note))
             showcase_page.write(sections, options.output)
     page = options.output / showcase_page.PAGE
     print(f"\nThe page: {page}\nFor a README: {options.output / showcase_page.FRAGMENT}")
@@ -96,7 +97,7 @@ def random_weights(comfyui: Path, folder: Path) -> str:
     return str(file)
 
 
-def shown_by(server: HostServer, checkpoint: str, cases: Sequence[Case], settings: Settings, output: Path, *, random: bool) -> Section:
+def shown_by(server: HostServer, checkpoint: str, cases: Sequence[Case], settings: Settings, output: Path, note: str = "") -> Section:
     """Run the cases with one model; what is there of an earlier showcase with it goes."""
     name, load_model = model_of(server, checkpoint)
     folder = output / file_stem(name)
@@ -106,7 +107,7 @@ def shown_by(server: HostServer, checkpoint: str, cases: Sequence[Case], setting
     with contextlib.suppress(PromptFailed):  # the ways say themselves what fails
         warm_up(server, cases[0], load_model, settings)
     shown = tuple(_told(run_case(server, case, load_model, settings, folder / file_stem(case.task)) for case in cases))
-    return Section(name, random, device["name"], "process" if device["type"] == "cpu" else "graphics card", settings, shown)
+    return Section(name, note, device["name"], "process" if device["type"] == "cpu" else "graphics card", settings, shown)
 
 
 def model_of(server: HostServer, checkpoint: str) -> tuple[str, Loader]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...attention.masks import token_mask
 from ...composition.noise import compose_noise
 from ...inversion.trajectory import SAME_LEVEL, Trajectory
-from ..engine.fingerprints import require_made_with
+from ..engine.fingerprints import model_fingerprint, require_made_with
 from ..engine.masks import require_aspect, require_held
 from ..engine.pictures import for_vae
 from ..engine.requirements import require_added_noise, require_channels
@@ -41,9 +41,9 @@ def composed_start(
     """
     require_added_noise(model, "Compose Noise")
     require_channels(model, main.clean, "main", "use the model it was made with")
-    require_made_with(model, main, "main")
+    require_made_with(model_fingerprint(model), main, "main")
     if reference is not None:
-        require_made_with(model, reference, "reference")
+        require_made_with(model_fingerprint(model), reference, "reference")
         _require_alike(main, reference, first)
     shape = main.clean.shape
     object, region = (_cells(name, mask, shape, main.batch) for name, mask in (("object_mask", object_mask), ("region", region)))

@@ -14,10 +14,10 @@ from ...inversion.solvers import Step, ddim_step, noise_prediction
 from ..engine.plan import Place, RunningEdit
 from ..engine.prompts import prompts_of
 from ..engine.sampling_run import Run
-from ..engine.stream import Stream
+from ..engine.stream import Stream, Tap
 from ..engine.windows import Window
 from ..families.attention import Hook
-from ..families.layer import Layers
+from ..families.layer import Layer, Layers
 from .word_maps import WordMaps, token_groups
 
 Background = Literal["the source's own step", "the source's trajectory"]
@@ -84,6 +84,10 @@ class RunningLocalBlend(RunningEdit):
         blending = sigma in self.edit.window
         source = self.source_maps is not None or (blending and self.guidance is not None)
         return (*(self.streams[:1] if source else ()), *(self.streams[1:] if blending else ()))
+
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        maps = self.source_maps
+        return maps is not None and tap == "cross" and stream == self.edit.stream and layer in maps.layers
 
     def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:
         maps = self.target_maps if stream is None else self.source_maps if stream == self.edit.stream else None

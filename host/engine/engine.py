@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import GraftError
 from ..families.table import family_of
 from ..naming import named
+from .features import FEATURES_KEY, Asked, KeptFeatures, asked
 from .fingerprints import conditioning_fingerprint
 from .neighbours import check_host, check_neighbours, whole_picture
 from .passes import ReadPass, WritePass
@@ -33,6 +34,7 @@ class Engine:
         self.run = Run(guider, sampler, sigmas, shape)
         self.family = family_of(self.run.model)
         self.resident = guider.model_options["transformer_options"]
+        self.features: KeptFeatures | None = self.resident.get(FEATURES_KEY)
         self.active: tuple[RunningEdit, ...] = ()
         self.writing: tuple[tuple[Stream, slice], ...] = ()
         self.tapped_at: float | None = None
@@ -53,6 +55,8 @@ class Engine:
         for running in self.edits:
             if levels and running.windows and all(window.misses(levels) for window in running.windows):
                 self._note_missed(running.name, running.windows, levels)
+        if self.features is not None:
+            self.features.begin()
 
     def _begun(self) -> Iterator[RunningEdit]:
         """Every edit's part in this run; an error of one names the node that put it on the model."""
@@ -148,15 +152,33 @@ class Engine:
             try:
                 rows = torch.cat([self._latents(stream, x.device).to(x) for stream in members])
                 labels = torch.cat([timestep.new_full((stream.trajectory.batch,), stream.label(run.sigma)) for stream in members])
-                listener = WritePass(run, self.active, self.writing)
-                (denoised,) = executor(model, [[conditioning]], rows, labels, self._reporting(model_options, listener, x))
-                if self.family.layers and not listener.heard:
-                    raise GraftError(
-                        "model: another node has kept the network from computing what Graft's edits look at; remove nodes that skip the network"
-                    )
+                denoised = self._shown(executor, model, conditioning, rows, labels, model_options)
             finally:
                 self.writing = ()
             run.denoised |= zip(members, denoised.split([stream.trajectory.batch for stream in members]), strict=True)
+
+    def _shown(self, executor: Callable, model, conditioning: dict, rows: Tensor, labels: Tensor, model_options: dict) -> Tensor:
+        """What the model makes of the streams' `rows`: looked at while they are run, or once more where that was kept."""
+        listener = WritePass(self.run, self.active, self.writing, self.family)
+        kept = self._kept(listener, rows, model_options)
+        shown = None if kept is None else self.features.find(kept, rows.device)
+        if shown is not None:
+            return listener.again(shown)
+        (denoised,) = executor(model, [[conditioning]], rows, labels, self._reporting(model_options, listener, rows))
+        if self.family.layers and not listener.heard:
+            raise GraftError(
+                "model: another node has kept the network from computing what Graft's edits look at; remove nodes that skip the network"
+            )
+        if kept is not None:
+            self.features.keep(kept, listener.shown(denoised))
+        return denoised
+
+    def _kept(self, listener: WritePass, rows: Tensor, model_options: dict) -> Asked | None:
+        """What a call of streams is kept as; None if it is not."""
+        streams = [stream for stream, _ in listener.members]
+        if self.features is None or any(edit.computes_stream(stream) for edit in self.active for stream in streams):
+            return None
+        return asked(self.run, streams, listener.parts, rows, model_options)
 
     def _latents(self, stream: Stream, device) -> Tensor:
         if stream.trajectory.nearest(stream.label(self.run.sigma)) is None:
@@ -170,6 +192,8 @@ class Engine:
     def end(self) -> None:
         """The run has ended, or failed."""
         self.drop_taps()
+        if self.features is not None:
+            self.features.report()
         for ((_, options),) in self.prompts:
             if options.get("control") is not None:
                 options["control"].cleanup()

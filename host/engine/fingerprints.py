@@ -46,9 +46,9 @@ def _prediction(sampling) -> str:
     return " ".join(kind.__name__ for kind in type(sampling).__mro__)
 
 
-def require_made_with(model, trajectory: Trajectory, name: str) -> None:
-    """Raises `GraftError` if the trajectory that came through the input `name` was made with another model or other LoRAs."""
-    fingerprint = model_fingerprint(model)
+def require_made_with(fingerprint: str, trajectory: Trajectory, name: str) -> None:
+    """Raises `GraftError` if the trajectory that came through the input `name` was made with another model than that of the
+    fingerprint, or other LoRAs."""
     if trajectory.model != fingerprint:
         raise GraftError(
             f"{name}: it was made with another model or other LoRAs (fingerprint {trajectory.model}, this model's is {fingerprint}); "

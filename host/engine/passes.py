@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
+from itertools import product
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +15,8 @@ from ...attention.cross_attention import AttentionMap, Term
 from ...attention.self_attention import Attend, Plain, Region
 from ..families.attention import Attention, Inputs, Site
 from ..families.layer import BOTTLENECK, Layer
+from ..families.table import Family
+from .features import PROJECTED, Part, Shown
 from .plan import INPUTS, Place, RunningEdit, place_of
 from .precedence import Precedence, note_nothing
 from .sampling_run import Run
@@ -30,11 +34,50 @@ class WritePass:
     run: Run
     active: tuple[RunningEdit, ...]
     members: tuple[tuple[Stream, slice], ...]
+    family: Family
     heard: set[Layer] = field(default_factory=set)
     """The layers that have reported: none if the network was not run."""
+    inputs: dict[Layer, Inputs] = field(default_factory=dict)
+    """What their queries, keys and values are made of, where these are read."""
+    places: dict[Layer, Place] = field(default_factory=dict)
+    """Where cross-attention is read."""
+
+    @cached_property
+    def parts(self) -> frozenset[Part]:
+        """All that active edits read."""
+        layers, streams = (*self.family.layers, BOTTLENECK), [stream for stream, _ in self.members]
+        asked = product(get_args(Tap), enumerate(streams), layers)
+        return frozenset((tap, number, layer) for tap, (number, stream), layer in asked if self._read(tap, stream, layer))
+
+    def _read(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        return any(edit.reads(tap, stream, layer) for edit in self.active)
+
+    def shown(self, denoised: Tensor) -> Shown:
+        """What has been looked at."""
+        numbers = {stream: number for number, (stream, _) in enumerate(self.members)}
+        taps = {(tap, numbers[stream], layer): tensors for (tap, stream, layer), tensors in self.run.taps.items() if stream in numbers}
+        return Shown(taps, self.inputs, self.places, denoised)
+
+    def again(self, shown: Shown) -> Tensor:
+        """Looks at it once more, as if the network had reported it; returns what the model made of the streams."""
+        taps = dict(shown.taps)
+        for layer, inputs in shown.inputs.items():
+            wanted = [(tap, number) for tap, number, at in self.parts if at == layer and tap in PROJECTED]
+            needed = {part for tap, _ in wanted for part in PROJECTED[tap]}
+            projected = {part: self.family.projected(layer, part, inputs[part]) for part in needed}
+            for tap, number in wanted:
+                taps[tap, number, layer] = tuple(projected[part][self.members[number][1]] for part in PROJECTED[tap])
+        for (tap, number, layer), tensors in taps.items():
+            stream, _ = self.members[number]
+            self.run.taps[tap, stream, layer] = tensors
+            if tap == "cross":
+                self._watched(shown.places[layer], stream, *tensors)
+        return shown.denoised
 
     def attention_inputs(self, site: Site, inputs: Inputs) -> Inputs:
         self.heard.add(site.layer)
+        if any(self._read(tap, stream, site.layer) for tap in PROJECTED for stream, _ in self.members):
+            self.inputs[site.layer] = inputs
         query, key, value = inputs
         self._tap("structure", site.layer, query, key)
         self._tap("content", site.layer, key, value)
@@ -57,11 +100,16 @@ class WritePass:
     def cross_attention(self, attention: Attention) -> Tensor:
         (query, key, _), place = attention.inputs, place_of(attention.site)
         self._tap("cross", place.layer, query, key)
+        self.places[place.layer] = place
         for stream, rows in self.members:
-            own = AttentionMap((Term(query[rows], key[rows]),), place.heads)
-            for edit in self.active:
-                edit.watch(place, own, stream)
+            self._watched(place, stream, query[rows], key[rows])
         return attention.plain
+
+    def _watched(self, place: Place, stream: Stream, query: Tensor, key: Tensor) -> None:
+        own = AttentionMap((Term(query, key),), place.heads)
+        for edit in self.active:
+            if edit.reads("cross", stream, place.layer):
+                edit.watch(place, own, stream)
 
     def network(self, executor, *args, **kwargs) -> Tensor:
         return tapped_call(self._tap_bottleneck, executor, *args, **kwargs)
@@ -73,7 +121,7 @@ class WritePass:
     def _tap(self, tap: Tap, layer: Layer, *tensors: Tensor) -> None:
         """Keeps the rows of the streams, where an active edit will read them."""
         for stream, rows in self.members:
-            if any(edit.reads(tap, stream, layer) for edit in self.active):
+            if self._read(tap, stream, layer):
                 # In a UNet queries, keys and values are made of one tensor, which is kept once.
                 kept = {id(tensor): tensor[rows].clone() for tensor in tensors}
                 self.run.taps[tap, stream, layer] = tuple(kept[id(tensor)] for tensor in tensors)

@@ -134,7 +134,7 @@ class RunningEdit:
         return attention
 
     def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:
-        """Is shown the cross-attention map of a stream, or, after all edits, of the target's guided rows (None)."""
+        """Is shown the cross-attention map of a stream, where it reads that, or, after all edits, of the target's guided rows (None)."""
 
     def bottleneck(self, h: Tensor) -> Tensor:
         """The output (rows, C, h, w) of the middle block for guided rows, in the second prediction of a step of the Asymmetric

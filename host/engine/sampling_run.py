@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sized
+from functools import cached_property
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from ...inversion.trajectory import Trajectory
 from ..errors import GraftError
 from ..families.layer import Layer, Layers
 from ..families.table import family_of
-from .fingerprints import require_made_with
+from .fingerprints import model_fingerprint, require_made_with
 from .masks import Grid, require_aspect, require_held
 from .prompts import prompts_of
 from .stream import Stream, Tap
@@ -61,6 +62,11 @@ class Run:
     @property
     def model_sampling(self):
         return self.model.get_model_object("model_sampling")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the model."""
+        return model_fingerprint(self.model)
 
     @property
     def guidance(self) -> float:
@@ -117,7 +123,7 @@ class Run:
     def require_fits(self, trajectory: Trajectory, name: str) -> None:
         """Raises `GraftError` unless a trajectory, which came through the input `name`, was made with this model and is of
         pictures of the size and number that are sampled."""
-        require_made_with(self.model, trajectory, name)
+        require_made_with(self.fingerprint, trajectory, name)
         if trajectory.latents.shape[2:] != self.shape[1:]:
             raise GraftError(
                 f"{name}: its latents are {tuple(trajectory.latents.shape[2:])} (channels, height, width), "

@@ -135,7 +135,7 @@ def _twins(options: dict, edited: dict[int, int]) -> Twins:
 def _obstacle(call: Call, twins: Twins) -> str | None:
     """Why the decoder cannot simply run again, if so."""
     network = call.executor.class_obj
-    if getattr(type(network), "_forward", None) not in (UNetModel._forward, PixelUNet._forward):
+    if type(network) not in (UNetModel, PixelUNet):  # a network derived from them may have another decoder
         return f"the network is a {type(network).__name__}, whose decoder Graft does not know"
     if len(get_all_wrappers(WrappersMP.DIFFUSION_MODEL, call.options)) > 1 or any(part is not None for part in call.others.values()):
         return "another node works on the network as a whole"

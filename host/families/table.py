@@ -14,6 +14,7 @@ from comfy.ldm.krea2.model import SingleStreamDiT
 from comfy.ldm.lumina.model import NextDiT
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
+from torch import Tensor
 
 from ..models.pixel_unet import PixelUNet
 from .attention import Hook, Listener
@@ -44,6 +45,10 @@ class Family(Protocol):
     def connect(self, options: dict, listener: Listener, hooks: frozenset[Hook], resident: Mapping, size: tuple[int, int]) -> dict:
         """`transformer_options` of one denoise call in which the network reports to `listener`. `resident` are those that the whole
         run has: what is replaced in the call's and not in them was put there for this call. `size` is the latents', in cells."""
+        ...
+
+    def projected(self, layer: Layer, part: int, tensor: Tensor) -> Tensor:
+        """A layer's queries (part 0), keys (1) or values (2), of what edits are given of them."""
         ...
 
 

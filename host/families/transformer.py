@@ -98,6 +98,10 @@ class Transformer:
             options["patches"] = {**patches, **marks}
         return options
 
+    def projected(self, layer: Layer, part: int, tensor: Tensor) -> Tensor:
+        """Edits are given queries, keys and values themselves."""
+        return tensor
+
     def layer_of(self, options: dict) -> Layer | None:
         """The layer that calls attention; None for refiners of text and noise, which come without a number."""
         if "block_index" not in options:

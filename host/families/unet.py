@@ -80,6 +80,11 @@ class UNet:
         options["patches_replace"] = replaced
         return options_with_network(options, listener) if "h" in hooks else options
 
+    def projected(self, layer: Layer, part: int, tensor: Tensor) -> Tensor:
+        """See `Family.projected`."""
+        own = self.blocks[layer].attn1
+        return (own.to_q, own.to_k, own.to_v)[part](tensor)
+
 
 def _preferred(attention: CrossAttention) -> dict:
     """What newer hosts (0.37 on) call their attention with besides: the kernel that a checkpoint asks for in this layer."""

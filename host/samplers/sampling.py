@@ -158,7 +158,7 @@ def reconstruct(model, conditioning: list, trajectory: Trajectory) -> Tensor:
         raise GraftError(
             f"trajectory: it was {trajectory.solver}, not inverted, so there is nothing to retrace; connect one from Invert Image"
         )
-    require_made_with(model, trajectory, "trajectory")
+    require_made_with(model_fingerprint(model), trajectory, "trajectory")
     noisiest = for_vae(model, trajectory.latents[0])
     noise = NoFreshNoise(model, float(trajectory.sigmas[0])).generate_noise({"samples": noisiest})
     return _sample_unguided(model, conditioning, noise, noisiest, GraftSampler(trajectory.solver), trajectory.sigmas)

@@ -76,5 +76,5 @@ def below(pid: int, word: str) -> list[psutil.Process]:
 
 
 def servers_below(pid: int) -> list[psutil.Process]:
-    """The ComfyUI servers among them, without the leashes they are on."""
-    return [child for child in below(pid, "main.py") if "leash.py" not in " ".join(child.cmdline())]
+    """The ComfyUI servers among them, without the leashes they are on; Ray has a main.py of its own."""
+    return [child for child in below(pid, "--base-directory=") if "leash.py" not in " ".join(child.cmdline())]

@@ -156,7 +156,7 @@ def test_a_ray_cluster_runs_rows_on_real_servers_and_replaces_a_worker_that_is_k
 @pytest.mark.full
 def test_two_ray_workers_a_killed_worker_a_killed_driver_a_poison_row_and_a_hanging_server(tmp_path, comfyui, server):
     output, log = tmp_path / "ray", tmp_path / "log"
-    rows = miniature_edits(tmp_path / "m.jsonl", ROWS, steps=4, poison=23)
+    rows = miniature_edits(tmp_path / "m.jsonl", ROWS, steps=2, poison=23)
     words = command(comfyui, rows, output, "--ray", "--workers", "2", "--silence", "8")
     with start(words, log) as process:
         wait_for(output, 6, process, log)
@@ -167,6 +167,7 @@ def test_two_ray_workers_a_killed_worker_a_killed_driver_a_poison_row_and_a_hang
         wait_for(output, 18, process, log)
         servers_below(process.pid)[0].suspend()
         assert process.wait(LONGEST) == 1, log.read_text()
+    assert log.read_text().count("Lost the worker") == 2, log.read_text()  # the killed one, the hanging one
     found = digests(output)
     assert len(found) == ROWS and [row_id for row_id, digest in found.items() if digest == "failed"] == ["edit 23"]
     assert len({entry["worker"] for entry in read(output / NAME)}) == 2

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from building import build_workflows
 from graph import Graph, to_workflow
 from hosting.host_server import PACK
+from workflow_descriptions import blueprint_texts
 
 PAGES = sorted((PACK / "web" / "docs").glob("*.md"))
 TRANSLATED = sorted((PACK / "web" / "docs").glob("*/*.md"))
@@ -67,3 +69,24 @@ def test_nodes_and_their_inputs_are_labelled_in_the_language_of_the_editor(trans
         assert title == labels[kind]["display_name"]
         plain = {name: label for name, label in inputs.items() if "." not in name and name in labels[kind].get("inputs", {})}
         assert plain == {name: labels[kind]["inputs"][name]["name"] for name in plain}
+
+
+TEMPLATE, BLUEPRINT = "Try 4 Place Object Into Picture (miniature)", "Place Object Into Picture"
+
+
+def said_of_sockets(editor) -> dict[str, str]:
+    editor.open(json.loads(build_workflows.named(TEMPLATE).read_text(encoding="utf-8")))
+    return {name: editor.tooltip_of(BLUEPRINT, name) for name in ("where", "object")}
+
+
+def expected(language: str) -> dict[str, str]:
+    return {name: blueprint_texts.TOOLTIPS[name][blueprint_texts.LANGUAGES.index(language)] for name in ("where", "object")}
+
+
+def test_sockets_of_a_blueprint_are_explained(editor):
+    assert said_of_sockets(editor) == expected("en")
+
+
+def test_sockets_of_a_blueprint_are_explained_in_the_language_of_the_editor(translated):
+    language, editor = translated
+    assert said_of_sockets(editor) == expected(language)

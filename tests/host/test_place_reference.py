@@ -1,12 +1,17 @@
 """The node that places a reference, run as a graph runs it, on scenes whose true composition can be drawn."""
 
+import time
+
+import numpy as np
 import pytest
 import torch
 from graft.host.errors import GraftError
 from graft.miniature import drawing, world
 from graft.nodes import composition
 from graft.nodes.composition import PlaceReference
+from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 WHOLE = "whole picture (paper)"
 MAIN_SCENE = world.Scene("grass", things=(world.Thing("cube", "blue", x=0.78, y=0.8, size=0.13),))
@@ -136,3 +141,27 @@ def test_every_input_and_output_says_what_it_is(node):
     assert schema.node_id == "Graft" + schema.display_name.replace(" ", "")
     assert schema.category.startswith("Graft/") and schema.description
     assert all(part.tooltip for given in schema.inputs for part in [*given.get_all(), *schema.outputs])
+
+
+def test_large_pictures_take_less_than_two_seconds_and_are_shown_small(previews):
+    """Of processor time, on 4000 x 3000 pixels the outputs are whole, and what is written for the editor is not."""
+    rows, columns = 3000, 4000
+    main = torch.rand(1, rows, columns, 3, generator=torch.Generator().manual_seed(0))
+    began = time.process_time()
+    made = run(numbers(0.5, 0.5, 0.5), image=main)
+    took = time.process_time() - began
+    assert all(part.shape[1:3] == (rows, columns) for part in made.result)
+    (written,) = previews.glob("*.png")
+    with Image.open(written) as shown:
+        assert shown.size == (1024, 768)
+        truth = made.result[-1][0].movedim(-1, 0)
+        seen = torch.from_numpy(np.array(shown.convert("RGB"))).movedim(-1, 0) / 255
+    torch.testing.assert_close(seen, interpolate(truth[None], (768, 1024), mode="area")[0], rtol=0, atol=1.01 / 255)
+    assert took < 2
+
+
+def test_what_is_shown_of_a_small_picture_is_all_of_it(previews):
+    run(numbers(0.5, 0.5, 0.5))
+    (written,) = previews.glob("*.png")
+    with Image.open(written) as shown:
+        assert shown.size == (64, 64)

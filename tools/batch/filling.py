@@ -17,7 +17,7 @@ from .identity import content_name, file_state
 from .problems import Problem
 from .readers import Reader
 from .row import MEASURED, Row
-from .values import fitted, measured_picture
+from .values import fitted, picture
 from .workflow import Workflow
 
 UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.|[. ]$|^\s')
@@ -75,7 +75,7 @@ class Filling:
         for column, value in row.values.items():
             try:
                 if column in MEASURED:
-                    measured[column] = measured_picture(value, self.folder)
+                    measured[column] = picture(value, self.folder)
                 input = self._input(column)
                 if input is None:
                     if column not in MEASURED:

@@ -20,6 +20,8 @@ LOCAL = "local"
 OBJECT_STORE = 256 << 20
 """Bytes of a cluster that is started here: rows and pictures in flight, nothing else."""
 SECONDS_TO_CLOSE = 30.0
+SWITCHED_OFF = ("RAY_USAGE_STATS_ENABLED", "RAY_worker_niceness", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
+"""Reports to Ray's makers; the niceness of 15, which leaves servers without a turn on a busy machine; hiding GPUs from workers without one."""
 
 
 class ServerActor:
@@ -97,6 +99,7 @@ class RayCluster:
         gpus: float | None = None,
     ):
         ray = _ray()
+        self._first: RayWorker | None = None
         local = {"num_cpus": os.cpu_count(), "object_store_memory": OBJECT_STORE} if address == LOCAL else {}
         self._own = not ray.is_initialized()
         if self._own:
@@ -121,7 +124,6 @@ class RayCluster:
             raise QuickstartError(f"The cluster has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: no worker fits.")
         device = "auto" if self._gpus else "cpu"
         self._options, self._silence = replace(options, device=device, threads=cpus if not self._gpus else None, port=None), silence
-        self._first: RayWorker | None = None
 
     def object_info(self) -> dict:
         """The nodes of its servers, asked of the first, who is kept for the first row."""
@@ -145,7 +147,7 @@ class RayCluster:
             raise
 
     def close(self) -> None:
-        if getattr(self, "_first", None) is not None:
+        if self._first is not None:
             self._first.close()
         if self._own:
             _ray().shutdown()
@@ -153,11 +155,8 @@ class RayCluster:
 
 def _ray():
     """The package; QuickstartError says how to get it."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault(
-        "RAY_worker_niceness", "0"
-    )  # of a cluster that is started here: 15 leaves servers without a turn on a busy machine
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name in SWITCHED_OFF:
+        os.environ.setdefault(name, "0")
     try:
         import ray
     except ImportError:

@@ -25,7 +25,7 @@ BEGINNING = re.compile(rb'{"id": ("(?:[^"\\]|\\.)*"), "status": "(done|failed)",
 
 @dataclass(frozen=True)
 class Result:
-    """How a row ended; docs/schemas/batch_result.schema.json describes the fields. `digest` is that of workflow and row together."""
+    """How a row ended; docs/schemas/batch_result.schema.json describes the fields. workflow, row: their digests."""
 
     id: str
     status: Literal["done", "failed"]

@@ -58,7 +58,12 @@ class Choices:
     seconds: float = 1800.0
 
 
-def run(choices: Choices, backend: Callable[[], ServingBackend], say: Callable[[str], None] = print) -> int:
+def tell(text: str) -> None:
+    """Prints a line at once, so that a log has it whatever becomes of this process."""
+    print(text, flush=True)
+
+
+def run(choices: Choices, backend: Callable[[], ServingBackend], say: Callable[[str], None] = tell) -> int:
     """Run what is not done yet; 1 if any row of the manifest failed, now or before, else 0.
 
     Raises ManifestError before anything runs, QuickstartError where the disk is full or no worker is to be had: a second call goes on.

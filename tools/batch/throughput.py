@@ -8,12 +8,14 @@ The same servers run all of it, each pinned to a core where it has no GPU. Print
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
 from hosting.host_server import ServerOptions
 
 from .job import Job, Outcome
@@ -56,15 +58,18 @@ class Lent:
 
 @dataclass(frozen=True)
 class Timed:
-    """rows that so many workers ended in `elapsed` seconds, the start left out; the host had them for `host` seconds in all."""
+    """rows that so many workers ended in `elapsed` seconds, the start left out; the hosts had them for `host` seconds in all, and got
+    `processor` seconds of a core for them."""
 
     workers: int
     rows: int = 0
     elapsed: float = 0.0
     host: float = 0.0
+    processor: float = 0.0
 
     def __add__(self, other: Timed) -> Timed:
-        return Timed(self.workers, self.rows + other.rows, self.elapsed + other.elapsed, self.host + other.host)
+        sums = (getattr(self, name) + getattr(other, name) for name in ("rows", "elapsed", "host", "processor"))
+        return Timed(self.workers, *sums)
 
     @property
     def rate(self) -> float:
@@ -76,15 +81,32 @@ class Timed:
         """Part of the workers' time in which the host had no row: files, record, metrics and the way there and back."""
         return 1 - self.host / (self.workers * self.elapsed)
 
+    @property
+    def share(self) -> float:
+        """Part of the cores that the hosts got, which are pinned to one each: what is missing others had, or nobody."""
+        return self.processor / (self.workers * self.elapsed)
+
 
 def timed(workflow: Path, manifest: Path, output: Path, workers: list[RayWorker]) -> Timed:
     """A run of the whole manifest on these workers."""
-    lent = Lent(workers)
+    lent, before = Lent(workers), _processor_of_hosts()
     if run(Choices(workflow, manifest, output), lambda: lent, say=lambda text: None):
         raise SystemExit("Rows failed.")
     elapsed = time.monotonic() - lent.opened
     entries = latest(output / NAME).values()
-    return Timed(len(workers), len(entries), elapsed, sum(entry["seconds"] for entry in entries))
+    spent = _processor_of_hosts() - before
+    return Timed(len(workers), len(entries), elapsed, sum(entry["seconds"] for entry in entries), spent)
+
+
+def _processor_of_hosts() -> float:
+    """Seconds of the processor that all servers below this process have had."""
+    spent = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any(word.startswith("--base-directory=") for word in process.cmdline()):
+                times = process.cpu_times()
+                spent += times.user + times.system
+    return spent
 
 
 def main() -> None:
@@ -109,8 +131,10 @@ def main() -> None:
             worker.close()
         cluster.close()
     for found in (one, every):
-        print(json.dumps({**asdict(found), "rows a second": found.rate, "overhead (%)": 100 * found.overhead}))
-    print(json.dumps({"ratio": every.rate / one.rate}))
+        rates = {"rows a second": found.rate, "overhead (%)": 100 * found.overhead, "share of the cores (%)": 100 * found.share}
+        print(json.dumps({name: round(value, 4) for name, value in {**asdict(found), **rates}.items()}))
+    ratio = every.rate / one.rate
+    print(json.dumps({"ratio": round(ratio, 3), "ratio at equal shares": round(ratio * one.share / every.share, 3)}))
 
 
 if __name__ == "__main__":

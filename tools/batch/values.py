@@ -17,7 +17,7 @@ def fitted(value: Any, input: Input, folder: Path) -> Any:
     Texts of a table become numbers and switches. A file's path is relative to `folder`; in its place stands a described mask.
     """
     if input.file:
-        return _picture(value, folder)
+        return picture(value, folder)
     if input.choices is not None:
         chosen = next((choice for choice in input.choices if choice == value or str(choice) == str(value)), None)
         if chosen is None:
@@ -30,12 +30,8 @@ def fitted(value: Any, input: Input, folder: Path) -> Any:
     return fitting
 
 
-def measured_picture(value: Any, folder: Path) -> Path | dict:
-    """A picture to measure against: an absolute Path or a described mask. ValueError says what is wrong with it."""
-    return _picture(value, folder)
-
-
-def _picture(value: Any, folder: Path) -> Path | dict:
+def picture(value: Any, folder: Path) -> Path | dict:
+    """A file as an absolute Path, or a described mask. ValueError says what is wrong with it."""
     if is_drawn(value):
         if found := fault(value):
             raise ValueError(found)

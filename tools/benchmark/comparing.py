@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
 
-from .measuring import RowsAlone, counted, peak_memory, seconds
+from .measuring import Rows, RowsAlone, counted, peak_memory, seconds
 from .methods import Method
 from .networks import Subject
 from .results import Observed, Result, Times
+from .shipped import Work
+
+
+@dataclass
+class Round:
+    """Everything once: seconds and the pictures by "shipped", "naive" and, of seconds, "rows alone"; and the rows."""
+
+    seconds: dict[str, float]
+    pictures: dict[str, Tensor]
+    rows: Rows
+    naive_rows: Rows
 
 
 def compare(subject: Subject, method: Method, rounds: int) -> Result:
-    """Memory and pictures are looked at first, which warms up; then come `rounds` in which everything takes its turn."""
-    network, observed = subject.model.model.diffusion_model, observe(subject, method)
-    beside = method.prepare(subject).beside()
-    times: dict[str, list[float]] = {"shipped": [], "rows alone": [], "naive": []}
-    for _ in range(rounds):
-        alone = RowsAlone(network)
-        with alone.beside():
-            both = seconds(lambda: shipped(subject, method))
-        times["shipped"].append(both - alone.seconds)
-        times["rows alone"].append(alone.seconds + seconds(beside))
-        times["naive"].append(seconds(lambda: method.procedure(subject)))
-    return Result(method.title, subject.name, *(Times(tuple(rounds)) for rounds in times.values()), observed)
+    """The first round also looks at memory, and warms up: its times count only if there is no other."""
+    device = subject.model.load_device
+    beside, memory = method.prepare(subject).beside(), {}
+
+    def remembering(name: str, work: Work) -> None:
+        memory[name] = peak_memory(work, device)
+
+    first = _round(subject, method, beside, remembering)
+    memory["rows alone"] = peak_memory(first.rows.largest_again, device)
+    later = [_round(subject, method, beside, lambda _, work: work()) for _ in range(rounds if rounds > 1 else 0)]
+    times = (Times(tuple(one.seconds[name] for one in later or [first])) for name in ("shipped", "rows alone", "naive"))
+    ours, theirs = (first.pictures[name] for name in ("shipped", "naive"))
+    difference = float((ours - theirs).abs().max() / theirs.abs().max())
+    observed = Observed(first.rows.whole, first.rows.decoders, first.naive_rows.whole, memory, difference)
+    return Result(method.title, subject.name, *times, observed)
 
 
-def observe(subject: Subject, method: Method) -> Observed:
-    network, device, pictures, memory = subject.model.model.diffusion_model, subject.model.load_device, {}, {}
+def _round(subject: Subject, method: Method, beside: Work, looked_at) -> Round:
+    network, pictures = subject.model.model.diffusion_model, {}
+    procedures = {"shipped": lambda: method.prepare(subject).run(), "naive": lambda: method.procedure(subject)}
 
-    def take(name: str, picture: Tensor) -> None:
-        pictures[name] = picture.cpu().float()
+    def taken(name: str) -> Work:
+        def work() -> None:
+            pictures[name] = procedures[name]().cpu().float()
 
-    with counted(network) as rows:
-        memory["shipped"] = peak_memory(lambda: take("shipped", shipped(subject, method)), device)
+        return lambda: looked_at(name, work)
+
+    alone = RowsAlone(network)
+    with counted(network) as rows, alone.beside():
+        both = seconds(taken("shipped"))
     with counted(network) as naive_rows:
-        memory["naive"] = peak_memory(lambda: take("naive", method.procedure(subject)), device)
-    memory["rows alone"] = peak_memory(rows.largest_again, device)
-    difference = (pictures["shipped"] - pictures["naive"]).abs().max() / pictures["naive"].abs().max()
-    return Observed(rows.whole, rows.decoders, naive_rows.whole, memory, float(difference))
-
-
-def shipped(subject: Subject, method: Method) -> Tensor:
-    """From picture to picture."""
-    return method.prepare(subject).run()
+        naive = seconds(taken("naive"))
+    times = {"shipped": both - alone.seconds, "rows alone": alone.seconds + seconds(beside), "naive": naive}
+    return Round(times, pictures, rows, naive_rows)

@@ -97,7 +97,7 @@ class Subject:
         return (down.square()[:, None] + across.square() < 0.2).float()[None]
 
 
-def miniature(steps: int = 25) -> Subject:
+def miniature(steps: int = 10) -> Subject:
     """The pack's own model with two drawn pictures."""
     from evaluation.laboratory import Laboratory, picture
     from graft.host.engine.exceptional_prompt import encode_exceptional_prompt
@@ -152,7 +152,7 @@ def _prompt(kind: str, text: str, generator: torch.Generator, length: int = 77) 
 
 def on_processor() -> dict[str, Callable[[], Subject]]:
     """What is measured on a CPU."""
-    return {"miniature": miniature, "sd15": lambda: of_random_weights("sd15", 256, 5, torch.float32)}
+    return {"miniature": miniature, "sd15": lambda: of_random_weights("sd15", 256, 5, torch.float32, rounds=1)}
 
 
 def on_cuda() -> dict[str, Callable[[], Subject]]:

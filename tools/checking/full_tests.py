@@ -1,8 +1,10 @@
-"""A pytest plugin: tests marked `full` take long, and run with `--full` only; the run says how many it left out."""
+"""A pytest plugin: what a run with `--full` does besides. Tests marked `full` take long, and run with it only; the run says how many it
+left out. Properties are tried on new examples with it, and without on the same as ever, so that what passed once passes again."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 LEFT_OUT = pytest.StashKey[int]()
 FROM_WORKER = "graft_left_out"
@@ -16,6 +18,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "full: takes long; runs with --full only")
     config.stash[LEFT_OUT] = 0
+    settings.register_profile("same examples", derandomize=True)
+    if not config.getoption("--full"):
+        settings.load_profile("same examples")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +21,10 @@ SECONDS_TO_CLONE = 600
 
 @dataclass(frozen=True)
 class Pin:
-    """One version of ComfyUI and where it comes from: the official tag, or a source distribution that carries the same tree."""
+    """One version of ComfyUI and where it comes from: the official tag, or a source distribution that carries the same tree.
+
+    A tag can be moved: it is taken where `commit` says what it has to point at, and does. The distribution's file has its sha256.
+    """
 
     version: str
     repository: str
@@ -30,6 +32,7 @@ class Pin:
     distribution: str
     sha256: str
     folder: str
+    commit: str | None = None
 
 
 PINNED = Pin(
@@ -76,7 +79,7 @@ def fetch(cache: Path, pin: Pin = PINNED) -> HostSource:
     cache_folder.require_space(cache, 1, "ComfyUI's source")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache, ignore_cleanup_errors=True) as scratch:
-        folder = _clone(pin, Path(scratch))
+        folder = _clone(pin, Path(scratch)) if pin.commit else None
         if folder is None:
             archive = _download(pin, cache, Path(scratch))
             folder = unpack(archive, pin, Path(scratch) / "unpacked")
@@ -115,27 +118,32 @@ def _require_version(folder: Path, pin: Pin) -> None:
 
 
 def _clone(pin: Pin, scratch: Path) -> Path | None:
-    """A shallow clone of the tag, or None where git or its server is out of reach; asks nothing and gives up soon."""
+    """A shallow clone of the tag, or None where git or its server is out of reach or the tag points at another commit; asks nothing and
+    gives up soon."""
     if shutil.which("git") is None:
         return None
     quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GCM_INTERACTIVE": "never", "GIT_ASKPASS": "true"}
     target = scratch / "clone"
 
-    def git(*words: str, seconds: float) -> bool:
+    def git(*words: str, seconds: float = SECONDS_TO_REACH_GIT) -> str | None:
+        """What it prints; None if it fails."""
         command = ["git", "-c", "advice.detachedHead=false", *words]
-        return subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds).returncode == 0
-
-    def attempt(call: Callable[[], bool]) -> bool:
         try:
-            return call()
+            done = subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds)
         except (subprocess.TimeoutExpired, OSError):
-            return False
+            return None
+        return None if done.returncode else done.stdout.strip()
 
     print(f"Getting ComfyUI {pin.version} ...", flush=True)
-    reached = attempt(lambda: git("ls-remote", "--exit-code", "--tags", pin.repository, pin.tag, seconds=SECONDS_TO_REACH_GIT))
-    if reached and attempt(lambda: git("clone", "--depth=1", "--branch", pin.tag, pin.repository, str(target), seconds=SECONDS_TO_CLONE)):
-        return target
-    return None
+    if git("ls-remote", "--exit-code", "--tags", pin.repository, pin.tag) is None:
+        return None
+    if git("clone", "--depth=1", "--branch", pin.tag, pin.repository, str(target), seconds=SECONDS_TO_CLONE) is None:
+        return None
+    commit = git("-C", str(target), "rev-parse", "HEAD")
+    if commit != pin.commit:
+        print(f"The tag {pin.tag} of {pin.repository} is commit {commit}, not {pin.commit} as it was: it is not taken.", flush=True)
+        return None
+    return target
 
 
 def _download(pin: Pin, cache: Path, scratch: Path) -> Path:

@@ -311,6 +311,24 @@ def record_content(nodes: Nodes) -> Image.Image:
     return row(pictures)
 
 
+def keep_features(nodes: Nodes) -> Image.Image:
+    """An edit, and the same with a knob turned: how often the source ran for each."""
+    from graft.host.engine.features import FEATURES_KEY
+
+    picture, prompt = scene(), nodes.prompt("")
+    model = nodes("KeepFeatures", model=nodes.model, where="host memory", budget=1024)[0]
+    kept = model.model_options["transformer_options"][FEATURES_KEY]
+    trajectory = nodes.inverted(picture)
+    start = nodes("StartFromTrajectory", model=model, trajectory=trajectory, skip=0.0)
+    source = {"model": model, "source": trajectory, "source_conditioning": prompt, "start_percent": 0.0, "layers": {"layers": "all"}}
+    pictures, names = [picture[0]], ["source"]
+    for strength, end in ((1.0, 0.8), (0.7, 0.6)):
+        edited = nodes("ReplaceSelfAttention", **source, strength=strength, end_percent=end)[0]
+        pictures.append(nodes.sampled(edited, "a photo of a red ball on grass", start)[0])
+        names.append(f"source run {kept.calls - kept.answered} times")
+    return row(pictures, names, side=160)
+
+
 def uniform_time_scheduler(nodes: Nodes) -> Image.Image:
     """Noise levels by step, of this schedule and of ddim_uniform."""
     ours = nodes("UniformTimeScheduler", model=nodes.model, steps=20)[0].tolist()
@@ -350,6 +368,7 @@ PICTURES = {
     "sampler.jpg": sampler,
     "start_from_trajectory.jpg": start_from_trajectory,
     "trajectory.jpg": trajectory,
+    "keep_features.jpg": keep_features,
     "uniform_time_scheduler.png": uniform_time_scheduler,
 }
 

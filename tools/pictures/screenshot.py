@@ -120,6 +120,25 @@ class Editor:
         self.page.mouse.click(*BESIDE)  # the new node follows the pointer until it is put down
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=len(graph["nodes"]))
 
+    def tooltip_of(self, title: str, input_: str) -> str:
+        """What the editor says of an input of the node of this title while the pointer rests on its socket."""
+        x, y = self.page.evaluate(
+            """([title, name]) => {
+                const node = app.graph._nodes.find(node => node.title === title)
+                app.canvas.ds.scale = 1
+                app.canvas.centerOnNode(node)
+                const [x, y] = app.canvas.ds.convertOffsetToCanvas(node.getInputPos(node.findInputSlot(name)))
+                const box = app.canvas.canvas.getBoundingClientRect()
+                return [x + box.left, y + box.top]
+            }""",
+            [title, input_],
+        )
+        self.page.mouse.move(x + 40, y + 200)
+        self.page.mouse.move(x, y, steps=3)
+        shown = self.page.locator(".node-tooltip")
+        shown.wait_for()
+        return shown.inner_text()
+
     def _node_search(self) -> Locator:
         """Open the search by a double click; by another, as anyone would, where the page did not take the first for one."""
         search = self.page.get_by_role("search")
@@ -218,7 +237,7 @@ class Editor:
             }"""
         )
         form = self.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run")
-        self.page.get_by_test_id("queue-button").or_(form).first.click()
+        self.page.get_by_test_id("queue-button").or_(form).locator("visible=true").first.click()
 
     def seen_at_work(self) -> dict[str, tuple[int, int]]:
         """Of the nodes of the last run that count steps, by the id in the prompt: their steps, and the pictures that came of them on the way."""

@@ -34,13 +34,19 @@ class Settings:
 def by_graft(case: Case, load_model: Loader, settings: Settings) -> Graph:
     """The task's own node."""
     blueprint, graph = case.easy.blueprint(), Graph("Graft")
-    common = {"size": settings.size, "seed": settings.seed}
-    if settings.steps is not None:
-        common |= dict.fromkeys(("steps", "iterations", "draws"), settings.steps)
-    inputs = {name: value for name, value in common.items() if name in blueprint.kinds} | case.words
+    inputs = told(case, settings)
     result = place(graph, blueprint, load_model(graph), **case.easy.connect(graph), **inputs)
     graph.add("SaveImage", title=RESULT, images=result["picture"], filename_prefix="showcase")
     return graph
+
+
+def told(case: Case, settings: Settings) -> dict[str, str | float]:
+    """What the task's node is told: what all have in common, as far as it has such inputs, then the case's own."""
+    common = {"size": settings.size, "seed": settings.seed}
+    if settings.steps is not None:
+        common |= dict.fromkeys(("steps", "iterations", "draws"), settings.steps)
+    kinds = case.easy.blueprint().kinds
+    return {name: value for name, value in common.items() if name in kinds} | case.words
 
 
 def by_image_to_image(case: Case, load_model: Loader, settings: Settings) -> Graph | None:

@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from showing.showcase_graphs import DENOISE, Settings, guidance_and_steps
+from showing.given_pictures import PAINTED
+from showing.showcase_graphs import DENOISE, Settings, guidance_and_steps, told
 from showing.showcase_run import Outcome, Shown
 
-WIDTH = 210  # pixels of a picture on the page
+WIDTH = 170  # pixels of a picture on the page
 FRAGMENT, PAGE = "showcase.md", "index.html"
 MEANINGLESS = (
     "<b>These pictures mean nothing.</b> They were made with random weights, which know no picture and no word: they show that every task runs "
     "from end to end on this machine, how long it takes and what it needs. With <code>--checkpoint FILE</code> they show what your model does."
+)
+OF_A_DRAWN_WORLD = (
+    "<b>These pictures mean little.</b> The miniature knows a drawn world and nothing else; of photographs it makes what it knows."
 )
 HEAD = """<!doctype html>
 <html lang="en">
@@ -23,7 +27,7 @@ HEAD = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>Graft: showcase</title>
 <style>
-  body { font: 16px/1.45 system-ui, sans-serif; max-width: 64rem; margin: 0 auto; padding: 1rem; color: #222; overflow-wrap: anywhere }
+  body { font: 16px/1.45 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem; color: #222; overflow-wrap: anywhere }
   table { display: block; overflow-x: auto; border-collapse: collapse } td { padding: 0 0.5rem 0.5rem 0; vertical-align: top; font-size: 0.85rem }
   img { border-radius: 4px; max-width: none }
 </style>
@@ -32,10 +36,10 @@ HEAD = """<!doctype html>
 
 @dataclass(frozen=True)
 class Section:
-    """What one model did. model: its name; random: whether its weights are; memory: whose the peak is, "graphics card" or "process"."""
+    """What one model did. model: its name; note: what has to be known of it, HTML; memory: whose the peak is, "graphics card" or "process"."""
 
     model: str
-    random: bool
+    note: str
     device: str
     memory: str
     settings: Settings
@@ -60,21 +64,23 @@ def _section(section: Section, folder: Path) -> str:
         f"same in every column. Seconds without loading the model; most memory of the {section.memory} in use. <i>image-to-image</i> "
         f"takes noise of strength {DENOISE:g} away again under the prompt of the finished picture; <i>inpainting</i> is the host's, for ordinary checkpoints."
     )
-    meaning = f"<p>{MEANINGLESS}</p>\n" if section.random else ""
+    meaning = f"<p>{section.note}</p>\n" if section.note else ""
     return f"<h2>{html.escape(section.model)}</h2>\n{meaning}<p>{about}</p>\n" + "\n".join(
         _task(one, section, folder) for one in section.shown
     )
 
 
 def _task(shown: Shown, section: Section, folder: Path) -> str:
-    given = [_cell(folder, path, html.escape(title)) for title, path in shown.given]
+    titles = {title for title, _ in shown.given}
+    given = [_cell(folder, path, html.escape(title)) for title, path in shown.given if title + PAINTED not in titles]
     cells = "\n".join([*given, *(_outcome(outcome, folder) for outcome in shown.outcomes)])
+    presets = {name: value for name, value in shown.case.easy.blueprint().entry.inputs.items() if isinstance(value, (int, float))}
+    own = "; ".join(f"{name}: {value}" for name, value in {**presets, **told(shown.case, section.settings)}.items())
     guidance, steps = guidance_and_steps(shown.case, section.settings)
-    words = "; ".join(f"{name}: {value}" for name, value in shown.case.words.items())
     others = f" The other columns: {steps} steps, cfg {guidance:g}, ddim." if len(shown.outcomes) > 1 else ""
     return (
         f"<h3>{html.escape(shown.case.task)}</h3>\n<table><tr>\n{cells}\n</tr></table>\n"
-        f"<p><sub>{html.escape(words or 'no words')}.{html.escape(others)}</sub></p>"
+        f"<p><sub>{html.escape(own)}.{html.escape(others)}</sub></p>"
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hosting import pack
+from workflow_descriptions import blueprint_texts
 
 from texts import node_texts
 from texts.node_texts import Input, ObjectInfo, Texts
@@ -67,12 +68,22 @@ WORDS = {
 
 
 def translations() -> dict[str, Texts]:
-    """The committed texts of every language but English."""
+    """The committed texts of nodes in every language but English."""
+    languages = [folder.name for folder in sorted(LOCALES.iterdir()) if folder.name != ENGLISH]
     return {
-        folder.name: json.loads((folder / "nodeDefs.json").read_text(encoding="utf-8"))
-        for folder in sorted(LOCALES.iterdir())
-        if folder.name != ENGLISH
+        language: {node: texts for node, texts in _committed(language).items() if node not in blueprint_texts.entries(ENGLISH)}
+        for language in languages
     }
+
+
+def _committed(language: str) -> dict[str, Any]:
+    return json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))
+
+
+def _locales(object_info: ObjectInfo) -> dict[str, Texts]:
+    """What every locale has to hold: its texts of nodes, and those of blueprints."""
+    nodes = {ENGLISH: node_texts.english_locale(object_info), **translations()}
+    return {language: {**texts, **blueprint_texts.entries(language)} for language, texts in nodes.items()}
 
 
 def pages(folder: Path = PAGES) -> Iterator[tuple[Path, str, str]]:
@@ -161,8 +172,9 @@ def complaints(object_info: ObjectInfo) -> list[str]:
     found = [
         f"locales/{language}: {line}" for language, texts in locales.items() for line in node_texts.missing_and_superfluous(texts, expected)
     ]
-    if (LOCALES / ENGLISH / "nodeDefs.json").read_text(encoding="utf-8") != as_text(node_texts.english_locale(object_info)):
-        found.append("locales/en: it differs from the schemas; run python tools build_help")
+    for language, texts in _locales(object_info).items():
+        if _committed(language) != texts:
+            found.append(f"locales/{language}: it differs from the schemas or the blueprints; run python tools build_help")
     if found:
         return found
     described = set()
@@ -183,10 +195,10 @@ def complaints(object_info: ObjectInfo) -> list[str]:
 
 
 def write(object_info: ObjectInfo) -> None:
-    """Rewrite the English locale, and the lists in the pages of known nodes."""
+    """Rewrite the English locale, what others say of blueprints, and the lists in the pages of known nodes."""
     texts = {**translations(), ENGLISH: node_texts.english(object_info)}
-    target = LOCALES / ENGLISH / "nodeDefs.json"
-    target.write_text(as_text(node_texts.english_locale(object_info)), encoding="utf-8", newline="\n")
+    for language, locale in _locales(object_info).items():
+        (LOCALES / language / "nodeDefs.json").write_text(as_text(locale), encoding="utf-8", newline="\n")
     for path, node, language in pages():
         if node in texts.get(language, {}):
             page = filled(path.read_text(encoding="utf-8"), object_info[node], texts[language][node], WORDS[language])

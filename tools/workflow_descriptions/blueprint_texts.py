@@ -1,7 +1,7 @@
-"""What the inputs of blueprints are for, and what people look for them by, in every language that the pack speaks.
+"""What the inputs of blueprints are for, in every language that the pack speaks.
 
 The editor looks for the tooltip of an input under the class of its node, which for a subgraph is the id of its definition. So these
-texts are entries of the locales; and everyday words of all languages are aliases in the files of blueprints.
+texts are entries of the locales.
 """
 
 from __future__ import annotations
@@ -138,31 +138,6 @@ TOOLTIPS: Mapping[str, tuple[str, str, str]] = {
     ),
 }
 """By the name of the input; in the order of LANGUAGES."""
-
-ALIASES: Mapping[str, tuple[str, ...]] = {
-    "Remove Object": (
-        "erase",
-        "inpaint",
-        "delete",
-        "clean up",
-        "移除物体",
-        "消除",
-        "去除",
-        "擦除",
-        "消す",
-        "除去",
-        "消しゴム",
-        "オブジェクト除去",
-    ),
-    "Edit Picture by Prompt": ("change", "restyle", "edit", "instruct", "修改图片", "改图", "编辑", "換える", "編集", "画像を変える"),
-    "Swap a Word": ("prompt-to-prompt", "replace a word", "换词", "替换", "単語を変える", "置き換え"),
-    "Place Object Into Picture": ("insert", "compose", "add object", "插入物体", "合成", "放入", "入れる", "物を置く"),
-    "Harmonise Pasted Object": ("harmonize", "blend", "relight", "融合", "协调", "光影", "なじませる", "馴染ませる", "光を合わせる"),
-    "Edit with a Reference Picture": ("replace by example", "reference image", "参考图", "以图换物", "参照画像", "見本で置き換え"),
-    "Mix Content and Look": ("style transfer", "InjectFusion", "风格迁移", "风格转换", "画風変換", "スタイル変換"),
-    "Find Unnatural Places": ("detect a paste", "forgery", "fake", "检测拼接", "找破绽", "合成検出", "不自然"),
-}
-"""Beside its name; the search of nodes finds a blueprint by each, in any language of the editor."""
 
 
 def entries(language: str) -> dict[str, dict[str, Any]]:
