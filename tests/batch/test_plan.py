@@ -83,7 +83,8 @@ def test_finished_rows_are_not_filled_and_each_picture_is_asked_for_once(batch, 
     fill, state = Filling.fill, filling_module.file_state
     monkeypatch.setattr(Filling, "fill", lambda self, row: filled.append(row.id) or fill(self, row))
     monkeypatch.setattr(filling_module, "file_state", lambda path: asked.append(Path(path).name) or state(path))
-    monkeypatch.setattr(values, "_picture", lambda value, folder: pytest.fail("a finished row's picture was checked again"))
+    for module in (values, filling_module):
+        monkeypatch.setattr(module, "picture", lambda value, folder: pytest.fail("a finished row's picture was checked again"))
     planned, _ = batch.planned()
     assert (planned.total, planned.done, len(planned.places)) == (3, 3, 0)
     assert (filled, asked) == ([], ["a.bmp", "b.bmp", "a.bmp"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -75,11 +75,13 @@ def _first(part: Any, rows: int) -> Any:
 
 
 class Rows:
-    """The rows that a network computes, and of how many the decoder alone."""
+    """The rows that a network computes, and of how many the decoder alone. With `again` every call's rows are computed once more, just
+    after it and with nothing around them, in `seconds`: so both meet the machine in the same state. These do not count."""
 
-    def __init__(self) -> None:
-        self.whole, self._decoded, self._most = 0, 0, 0
+    def __init__(self, again: bool) -> None:
+        self.whole, self.seconds, self._decoded, self._most = 0, 0.0, 0, 0
         self._largest: Call | None = None
+        self._again, self._counting = again, True
 
     @property
     def decoders(self) -> int:
@@ -91,17 +93,22 @@ class Rows:
 
     def encode(self, network, inputs: tuple, named: dict, rows: int) -> None:
         self.whole += rows
+        call = Call.of(network, inputs, named, rows)
         if rows > self._most:
-            self._most, self._largest = rows, Call.of(network, inputs, named, rows)
+            self._most, self._largest = rows, call
+        if self._again:
+            self._counting = False
+            self.seconds += seconds(call.again)
+            self._counting = True
 
     def decode(self, _, inputs: tuple) -> None:
-        self._decoded += len(inputs[0])
+        self._decoded += len(inputs[0]) * self._counting
 
 
 @contextmanager
-def counted(network) -> Iterator[Rows]:
+def counted(network, again: bool = False) -> Iterator[Rows]:
     """The rows that the network computes meanwhile."""
-    rows = Rows()
+    rows = Rows(again)
     decoder = network.output_blocks[0][0].register_forward_pre_hook(rows.decode) if isinstance(network, UNetModel) else None
     with _after_calls(network, rows.encode):
         yield rows
@@ -129,17 +136,3 @@ def _after_calls(network, told: Callable[[Any, tuple, dict, int], None]) -> Iter
     finally:
         for hook in hooks:
             hook.remove()
-
-
-class RowsAlone:
-    """Has a network compute the rows of every call once more, just after it, with nothing around them: so both meet the machine in the
-    same state."""
-
-    def __init__(self, network) -> None:
-        self.network, self.seconds = network, 0.0
-
-    def beside(self) -> AbstractContextManager[None]:
-        return _after_calls(self.network, self._again)
-
-    def _again(self, network, inputs: tuple, named: dict, rows: int) -> None:
-        self.seconds += seconds(Call.of(network, inputs, named, rows).again)

@@ -28,6 +28,7 @@ from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
 from graft.host.families.layers import all_layers, coarse_layers, fine_decoder_layers, layers_at
 from graft.host.samplers.asymmetric_sampler import AsymmetricSampler
+from graft.host.samplers.guided import Prompts
 from graft.host.samplers.latent_optimization import MaskedKeys, optimize
 from graft.host.samplers.sampling import GraftSampler, NoFreshNoise, invert, record
 from graft.host.samplers.schedules import uniform_time_sigmas
@@ -145,7 +146,7 @@ def freecompose(subject: Subject) -> Shipped:
     model, mask = subject.model, subject.object
     settings = replace(REMOVAL, mask=mask)
     keys = MaskedKeys(mask, fine_decoder_layers(model.model.diffusion_model), HIDDEN_FROM, COVERED, "area")
-    return Shipped(lambda: optimize(model, subject.target, subject.source, subject.empty, subject.picture, SEED, settings, [keys]))
+    return Shipped(lambda: optimize(model, Prompts(subject.target, subject.source, subject.empty), subject.picture, SEED, settings, [keys]))
 
 
 def injectfusion(subject: Subject) -> Shipped:
