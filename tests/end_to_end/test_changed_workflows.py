@@ -17,7 +17,7 @@ from graft.errors import GraftError
 from graph import to_prompt
 from hosting.host_client import PromptFailed, PromptTimedOut
 
-SHORT = ("Remove Object (miniature)", "Prompt-to-Prompt (miniature)")
+SHORT = ("Try 2 Edit Picture by Prompt (miniature)", "Prompt-to-Prompt (miniature)")
 FEW, MANY = 40, 400
 SECONDS = 300.0
 """For one workflow, beside busy workers."""

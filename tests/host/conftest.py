@@ -18,6 +18,7 @@ import tiny_models
 import tiny_transformers
 import torch
 from graft.host.models import miniature, pixel_diffusion
+from graft.host.samplers import edit_by_prompt
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,8 @@ def as_in_a_prompt():
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch) -> Path:
-    """The host's folders, the test's own; a pixel diffusion model lies among the models."""
+    """The host's folders, the test's own; a pixel diffusion model lies among the models. Edit Picture takes few steps."""
+    monkeypatch.setattr(edit_by_prompt, "STEPS", 5)
     for kind in ("output", "input", "temp"):
         (tmp_path / kind).mkdir()
         monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
