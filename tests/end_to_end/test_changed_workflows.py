@@ -21,7 +21,7 @@ SHORT = ("Try 2 Edit Picture by Prompt (miniature)", "Prompt-to-Prompt (miniatur
 FEW, MANY = 40, 400
 SECONDS = 300.0
 """For one workflow, beside busy workers."""
-NUMBERS = (0, -1, 1, 1.5, 1e39, -1e39, 10**30, float("nan"), float("inf"), "x", "", None, True, [], {}, "1")
+NUMBERS = (0, -1, 1, 1.5, 1e39, -1e39, 10**30, "nan", "inf", "x", "", None, True, [], {}, "1")
 TEXTS = (
     "",
     " ",
