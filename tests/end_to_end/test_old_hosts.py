@@ -39,7 +39,7 @@ def old_comfyui() -> Path:
             pytest.skip(f"no older ComfyUI is to be had: {problem}")
 
 
-def test_one_sentence_and_no_node_below_the_floor(old_comfyui, tmp_path):
+def test_one_sentence_and_no_node_below_the_floor(old_comfyui, tmp_path, gave):
     base = prepare_base_directory(tmp_path, (("graft", PACK),))
     flags = known_flags(old_comfyui, (*HEADLESS_FLAGS, "--cpu", "--quick-test-for-ci"))
     command = [sys.executable, str(old_comfyui / "main.py"), f"--base-directory={base}", *flags]
@@ -51,3 +51,4 @@ def test_one_sentence_and_no_node_below_the_floor(old_comfyui, tmp_path):
     assert "Graft needs ComfyUI 0.30 or later and this is ComfyUI 0.18.2" in said[0]
     assert str(base / "custom_nodes" / "graft" / "nodes") not in log  # no stack trace through the pack; the old tree has some of its own
     assert (base / "custom_nodes" / "graft").exists()
+    gave("Hosts", f"ComfyUI {OLD.version}", "the entry point", "", "refused by name")

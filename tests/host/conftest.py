@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import folder_paths
 import tiny_models
 import tiny_transformers
 import torch
+from graft.host.models import miniature, pixel_diffusion
+from graft.host.samplers import edit_by_prompt
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +26,25 @@ def as_in_a_prompt():
     """ComfyUI runs nodes in inference mode."""
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch) -> Path:
+    """The host's folders, the test's own; a pixel diffusion model lies among the models. Edit Picture takes few steps."""
+    monkeypatch.setattr(edit_by_prompt, "STEPS", 5)
+    for kind in ("output", "input", "temp"):
+        (tmp_path / kind).mkdir()
+        monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
+    (tmp_path / "diffusers").mkdir()
+    shutil.copytree(pixel_diffusion.FACES, tmp_path / "diffusers" / "faces")
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "diffusers", ([str(tmp_path / "diffusers")], set()))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def miniature_clip():
+    """The text encoder of the miniature, made once."""
+    return miniature.load_clip()
 
 
 @pytest.fixture

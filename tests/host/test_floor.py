@@ -28,18 +28,20 @@ def of_version(version: str | None) -> ModuleType:
 
 
 @pytest.mark.parametrize("version", ["0.3.64", "0.18.2", "0.27.0", "0.29.9", "0.29", "v0.29.1-12-gabcdef", "", "nightly", None])
-def test_an_older_host_is_refused_in_one_sentence(monkeypatch, version):
+def test_an_older_host_is_refused_in_one_sentence(monkeypatch, gave, version):
     monkeypatch.setitem(sys.modules, "comfyui_version", of_version(version))
     with pytest.raises(GraftError, match=r"^Graft needs ComfyUI 0\.30 or later and this is ComfyUI .*: update ComfyUI") as refusal:
         entry()
     assert "\n" not in str(refusal.value)
     assert (version or "of unknown version") in str(refusal.value) or version == ""
+    gave("Hosts", "a stand-in that says it is older, or not what it is", "the entry point", str(version), "refused by name")
 
 
 @pytest.mark.parametrize("version", ["0.30", "0.30.0", "v0.30.1-4-gabcdef", "0.31.0rc1", "0.38.2", "1.0"])
-def test_the_floor_and_newer_hosts_get_the_nodes(monkeypatch, version):
+def test_the_floor_and_newer_hosts_get_the_nodes(monkeypatch, gave, version):
     monkeypatch.setitem(sys.modules, "comfyui_version", of_version(version))
     assert isinstance(entry(), ComfyExtension)
+    gave("Hosts", "a stand-in that says it is 0.30 or newer", "the entry point", version, "works")
 
 
 def test_installers_are_told_the_same_floor():

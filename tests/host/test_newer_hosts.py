@@ -17,6 +17,7 @@ from graft.host.families.transformer import Override
 from tiny_models import make_model, noise, prompt, sample, schedule
 from written_out import maps, predict, require_close
 
+PREFERRED = "a stand-in for 0.37, whose layers prefer kernels"
 TARGET, NEGATIVE = prompt(2), prompt(3)
 BOX = torch.zeros(1, 128, 128)
 BOX[:, 20:90, 30:100] = 1
@@ -60,14 +61,15 @@ def hiding(model, layers=None):
     )
 
 
-def test_layers_beside_an_edit_attend_as_they_prefer(with_preferred_attention):
+def test_layers_beside_an_edit_attend_as_they_prefer(with_preferred_attention, gave):
     """The edit stands on no layer of this network, so every layer is reached and none is changed."""
     model = with_preferred_attention
     edited = sample(hiding(model, frozenset()), TARGET, NEGATIVE, steps=2)
     assert edited.equal(sample(model, TARGET, NEGATIVE, steps=2))
+    gave("Hosts", PREFERRED, "layers beside an edit", "", "works")
 
 
-def test_an_edited_layer_attends_as_it_prefers(with_preferred_attention):
+def test_an_edited_layer_attends_as_it_prefers(with_preferred_attention, gave):
     """Oracle: the prediction with masked maps written out, of doubled queries as the stand-in has them."""
     model = with_preferred_attention
     sigmas = schedule(model, 5)[:2]
@@ -82,6 +84,7 @@ def test_an_edited_layer_attends_as_it_prefers(with_preferred_attention):
     expected = model.model.process_latent_out(x + (sigmas[1] - sigmas[0]) * (x - denoised) / sigmas[0])
     step = partial(sample, positive=TARGET, sigmas=sigmas, cfg=1.0)
     require_close(step(hiding(model)), expected, step(model))
+    gave("Hosts", PREFERRED, "edited layers", "", "works")
 
 
 def test_an_override_is_given_plain_tensors():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from graft.host.edits.key_value_mask import MaskKeysAndValues
 from graft.host.edits.local_blend import LocalBlend
 from graft.host.edits.reference_attention import ReferenceAttention
 from graft.host.edits.self_attention import ReplaceKeysAndValues, ReplaceSelfAttention
-from graft.host.engine.plan import Plan
+from graft.host.engine.plan import Edit, Plan
 from graft.host.engine.run import carry_out
 from graft.host.engine.stream import Stream
 from graft.host.engine.windows import Window
@@ -104,10 +105,17 @@ PAIRS = list(itertools.permutations(NAMES, 2))
 
 def test_every_edit_is_paired(sampled):
     assert set(sampled.known) == set(NAMES)
+    assert {type(edit) for edit in sampled.known.values()} == set(classes(Edit))
+
+
+def classes(of: type) -> Iterator[type]:
+    """All that edits are made of: the classes that others are not built on."""
+    for edit in of.__subclasses__():
+        yield from classes(edit) if edit.__subclasses__() else (edit,)
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=[" then ".join(pair) for pair in PAIRS])
-def test_both_act_or_a_note_names_both(sampled, caplog, first, second):
+def test_both_act_or_a_note_names_both(sampled, caplog, gave, first, second):
     alone = [sampled(name) for name in (first, second)]
     caplog.clear()
     both = sampled(first, second)
@@ -121,6 +129,7 @@ def test_both_act_or_a_note_names_both(sampled, caplog, first, second):
     else:
         # What works on both prompts' rows may come to nothing on those of the one that the other works on.
         assert not notes or (len(notes) == 1 and "comes to nothing on the positive prompt's rows" in notes[0])
+    gave("Pairs of edits", first, second, "", "note" if notes else "works")
 
 
 def close(one: torch.Tensor, other: torch.Tensor) -> bool:
