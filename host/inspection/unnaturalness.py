@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from ...optimization.unnaturalness import heat, strength, unexpected_change, wanted_change
 from ..engine.noise_levels import level_at, noise_parts, require_picture_latent, require_timesteps
 from ..engine.plan import require_unedited
+from ..engine.requirements import require_one_prompt
 from ..samplers.guided import sample, unguided
 from .captions import Scale, captioned, counted, noise_levels
 from .heat_maps import laid_over, over_grey
@@ -60,6 +61,7 @@ def unnaturalness_map(
     Asks it `draws` times, each time at another timestep between the two (of 1000) and under other noise, without guidance.
     """
     require_unedited(model)
+    require_one_prompt(conditioning, "conditioning", "the map")
     require_picture_latent(model, latent, "image")
     require_timesteps("timestep", timesteps)
     sampling = model.get_model_object("model_sampling")

@@ -12,7 +12,7 @@ from ..edits.self_attention import ReplaceSelfAttention
 from ..engine.masks import require_of
 from ..engine.pictures import for_vae
 from ..engine.plan import plan_of
-from ..engine.requirements import mixing_of
+from ..engine.requirements import mixing_of, require_one_prompt
 from ..engine.run import carry_out
 from ..engine.stream import Stream
 from ..engine.windows import Window
@@ -35,6 +35,7 @@ def edit_by_prompt(model, prompts: Prompts, latent: Tensor, seed: int, amount: f
     (B or 1, H, W) nothing changes outside it.
     """
     require_of("mask", mask, latent, "image")
+    require_one_prompt(prompts.source_conditioning, "source_conditioning", "an edit")
     if is_unet(model):
         return _by_attention(model, prompts, latent, seed, amount, distilled, mask)
     if mixing_of(model) == "flow":

@@ -24,7 +24,6 @@ from ..engine.noise_levels import noise_parts
 from ..engine.pictures import for_vae
 from ..engine.plan import RUN_KEY, require_unedited
 from ..engine.requirements import (
-    covers_area,
     mixing_of,
     require_channels,
     require_descending,
@@ -189,15 +188,6 @@ def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
     return latent
 
 
-def _require_one_prompt(positive: list[dict]) -> None:
-    """Raises `GraftError` unless one prompt is looked at in every step, for the whole picture."""
-    if len(positive) != 1:
-        raise GraftError(f"guider: it combines {len(positive)} positive prompts; content needs a single one")
-    (entry,) = positive
-    if covers_area(entry) or entry.get("start_percent", 0) > 0 or entry.get("end_percent", 1) < 1:
-        raise GraftError("guider: its positive prompt has an area or a timestep range; content needs a prompt without")
-
-
 def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bool = False) -> tuple[dict, Trajectory]:
     """Runs a generation; returns its LATENT and the trajectory of what the model was shown.
 
@@ -211,8 +201,9 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bo
     mixing = mixing_of(guider.model_patcher)
     require_descending(sigmas)
     require_unedited(guider.model_patcher)
+    positive = [(entry.get("cross_attn"), entry) for entry in guider.original_conds["positive"]]
     if bottlenecks:
-        _require_one_prompt(guider.original_conds["positive"])
+        require_one_prompt(positive, "guider", "content")
     seen: dict[float, Tensor] = {}
     h: dict[float, Tensor] = {}
 
@@ -246,13 +237,12 @@ def record(guider, noise, latent: dict, sampler, sigmas: Tensor, bottlenecks: bo
     kept, _ = noise_parts(guider.model_patcher.get_model_object("model_sampling"), float(sigmas[-1]))
     seen[float(sigmas[-1])] = kept * guider.model_patcher.model.process_latent_in(latent["samples"]).cpu()
     levels = sorted(seen, reverse=True)
-    positive = guider.original_conds["positive"]
     trajectory = Trajectory(
         latents=torch.stack([seen[level] for level in levels]),
         sigmas=torch.tensor(levels),
         solver="recorded",
         model=model_fingerprint(guider.model_patcher),
-        conditioning=conditioning_fingerprint([(entry.get("cross_attn"), entry) for entry in positive]),
+        conditioning=conditioning_fingerprint(positive),
         bottlenecks=torch.stack([h[level] for level in levels[:-1]]) if bottlenecks else None,
         mixing=mixing,
     )

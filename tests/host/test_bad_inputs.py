@@ -219,13 +219,37 @@ def test_a_bad_value_is_refused_by_the_inputs_name(sd1, miniature_clip, gave, no
         if (case == "nothing" and input.optional) or (case in BESIDE_A_MODEL and not beside_a_model(schema)):
             continue
         if case == "states of another model" and node_id == "GraftFlowEdit":
-            continue  # what a flow transformer reads is not written in its configuration under one name
+            continue  # its model here is of no family; those that are have a test of their own
         given = good_inputs(schema.inputs, model, miniature_clip, options)
         outcome = outcome_of(node, name, changed_at(given, name, change), model)
         gave("Bad inputs", schema.display_name, kind, f"{name} {case}", outcome)
         if outcome != "refused by name":
             wrong.append(f"{case}: {outcome}")
     assert not wrong, "\n".join(wrong)
+
+
+LIMITS = {
+    "an area": {"area": (8, 8, 0, 0)},
+    "a mask": {"mask": torch.ones(1, 16, 16), "set_area_to_bounds": False},
+    "a mask's bounds": {"mask": torch.ones(1, 16, 16), "set_area_to_bounds": True},
+    "the beginning of the run": {"start_percent": 0.0, "end_percent": 0.5},
+}
+OF_SOURCES = [place for place in PLACES if place[3].get_io_type() == "CONDITIONING" and place[1].endswith("conditioning")]
+
+
+@pytest.mark.parametrize(
+    ("node_id", "name", "options", "input"), OF_SOURCES, ids=[f"{node_id}.{name}" for node_id, name, _, _ in OF_SOURCES]
+)
+def test_the_prompt_of_a_source_holds_everywhere(sd1, miniature_clip, gave, node_id, name, options, input):
+    """What ComfyUI's nodes limit to a part of the picture or of the run."""
+    node, model = NODES[node_id], model_for(node_id, sd1)
+    schema, outcomes = node.define_schema(), {}
+    for case, limits in LIMITS.items():
+        given = good_inputs(schema.inputs, model, miniature_clip, options)
+        limited = changed_at(given, name, lambda prompt, limits=limits: [[prompt[0][0], {**prompt[0][1], **limits}]])
+        outcomes[case] = outcome_of(node, name, limited, model)
+        gave("Bad inputs", schema.display_name, "CONDITIONING", f"{name} {case}", outcomes[case])
+    assert set(outcomes.values()) == {"refused by name"}, outcomes
 
 
 def outcome_of(node, name: str, given: dict, model) -> str:

@@ -281,8 +281,8 @@ def test_recorded_content_survives_a_file_and_is_replayed_at_other_levels(sd1, t
 @pytest.mark.parametrize(
     ("positive", "message"),
     [
-        ([*CONTENT, *TARGET], r"^guider: it combines 2 positive prompts"),
-        ([[CONTENT[0][0], {**CONTENT[0][1], "start_percent": 0.5}]], r"^guider: its positive prompt has an area or a timestep range"),
+        ([*CONTENT, *TARGET], r"^guider: content needs one prompt, got 2 combined"),
+        ([[CONTENT[0][0], {**CONTENT[0][1], "start_percent": 0.5}]], r"^guider: content runs at every noise level"),
     ],
 )
 def test_content_of_several_prompts_or_a_part_of_the_run_is_refused(sd1, positive, message):
