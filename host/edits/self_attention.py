@@ -175,6 +175,11 @@ class RunningMaskedKeysAndValues(RunningKeysAndValues):
         self._regions: dict[tuple, tuple[Region, Region, bool]] = {}
         self._versions: tuple[int, ...] = ()
 
+    def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
+        maps = self.maps.get("source")
+        looked_at = maps is not None and tap == "cross" and stream == self.edit.stream and layer in maps.layers
+        return looked_at or super().reads(tap, stream, layer)
+
     def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:
         side = "target" if stream is None else "source" if stream == self.edit.stream else None
         if side in self.maps:
