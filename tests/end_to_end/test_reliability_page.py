@@ -8,6 +8,8 @@ from checking.case_record import Case
 from checking.core_nodes import UNTRIED
 from checking.mutants import EXCHANGED, mutants
 
+pytestmark = pytest.mark.full  # the page is made by a run with --full
+
 
 def rows(table: str) -> set[str]:
     return {row for name, row, *_ in report.read()["cases"] if name == table}
