@@ -1,5 +1,7 @@
 """Nodes that edit cross-attention: what words are looked at where."""
 
+from numbers import Real
+
 from comfy_api.latest import io
 
 from ..attention.alignment import replacement
@@ -63,14 +65,14 @@ class CrossAttentionControlNode(GraftNode):
     @classmethod
     def foresee(cls, node: QueuedNode) -> None:
         super().foresee(node)
-        weights, windows = (node.value(name) for name in ("word_weights", "word_windows"))
-        if closed(node.value("start_percent"), node.value("end_percent")) and not windows:
+        weights, windows = (node.value(name, str) for name in ("word_weights", "word_windows"))
+        if closed(node.value("start_percent", Real), node.value("end_percent", Real)) and not windows:
             return
         source, targets = node.words_of("source_conditioning"), node.new_words()
         for target in targets:
             for written, name, parse in ((weights, "word_weights", parse_numbers), (windows, "word_windows", parse_windows)):
                 target.find_each(parse(written or "", name), name)
-            if source is not None and node.value("mode") == "replace":
+            if source is not None and node.value("mode", str) == "replace":
                 replacement(source, target)
 
     @classmethod

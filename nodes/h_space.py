@@ -1,5 +1,7 @@
 """Nodes of h-space, the UNet's bottleneck: InjectFusion."""
 
+from numbers import Real
+
 from comfy_api.latest import io
 
 from ..host.edits.h_space import MixHSpace
@@ -95,7 +97,7 @@ class MixHSpaceNode(GraftNode):
     @classmethod
     def foresee(cls, node: QueuedNode) -> None:
         super().foresee(node)
-        if node.value("preset") in GAMMAS or node.value("preset.gamma"):
+        if node.value("preset", str) in GAMMAS or node.value("preset.gamma", Real):
             node.require_turn("h")
 
     @classmethod

@@ -1,5 +1,7 @@
 """Nodes that work on the latent between steps."""
 
+from numbers import Real
+
 from comfy_api.latest import io
 
 from ..host.edits.background_preservation import BackgroundPreservation
@@ -87,8 +89,8 @@ class LocalBlendNode(GraftNode):
         super().foresee(node)
         masked = node.source("mask") is not None
         if not masked:
-            _require_a_place(node.value("source_words"), node.value("target_words"))
-        if closed(node.value("start_percent"), node.value("end_percent")):
+            _require_a_place(node.value("source_words", str), node.value("target_words", str))
+        if closed(node.value("start_percent", Real), node.value("end_percent", Real)):
             return
         node.require_turn("step")
         if not masked:
@@ -197,7 +199,7 @@ class BackgroundPreservationNode(GraftNode):
     @classmethod
     def foresee(cls, node: QueuedNode) -> None:
         super().foresee(node)
-        if not closed(0.0, node.value("end_percent")):
+        if not closed(0.0, node.value("end_percent", Real)):
             node.require_turn("step")
 
     @classmethod

@@ -1,5 +1,7 @@
 """Nodes that edit self-attention."""
 
+from numbers import Real
+
 from comfy_api.latest import io
 
 from ..host.edits.composite_attention import CompositeAttention
@@ -135,7 +137,7 @@ class ReplaceKeysAndValuesNode(GraftNode):
     @classmethod
     def foresee(cls, node: QueuedNode) -> None:
         super().foresee(node)
-        if closed(node.value("start_percent"), node.value("end_percent")):
+        if closed(node.value("start_percent", Real), node.value("end_percent", Real)):
             return
         for picture, prompts in (("source", [node.words_of("source_conditioning")]), ("target", node.new_words())):
             if node.source(f"{picture}_mask") is None:
@@ -271,7 +273,7 @@ class ReferenceAttentionNode(GraftNode):
     @classmethod
     def foresee(cls, node: QueuedNode) -> None:
         super().foresee(node)
-        if node.source("target_mask") is None and not closed(node.value("start_percent"), node.value("end_percent")):
+        if node.source("target_mask") is None and not closed(node.value("start_percent", Real), node.value("end_percent", Real)):
             node.require_words("target_words", node.new_words())
 
     @classmethod

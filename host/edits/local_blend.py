@@ -87,7 +87,7 @@ class RunningLocalBlend(RunningEdit):
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         maps = self.source_maps
-        return maps is not None and tap == "cross" and stream == self.edit.stream and layer in maps.layers
+        return maps is not None and stream == self.edit.stream and maps.reads(tap, layer)
 
     def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:
         maps = self.target_maps if stream is None else self.source_maps if stream == self.edit.stream else None

@@ -177,7 +177,7 @@ class RunningMaskedKeysAndValues(RunningKeysAndValues):
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         maps = self.maps.get("source")
-        looked_at = maps is not None and tap == "cross" and stream == self.edit.stream and layer in maps.layers
+        looked_at = maps is not None and stream == self.edit.stream and maps.reads(tap, layer)
         return looked_at or super().reads(tap, stream, layer)
 
     def watch(self, place: Place, attention: AttentionMap, stream: Stream | None) -> None:

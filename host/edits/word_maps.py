@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...attention.cross_attention import AttentionMap
 from ...attention.words import Prompt
+from ..engine.stream import Tap
 from ..families.layer import Layer, Layers
 
 
@@ -35,6 +36,10 @@ class WordMaps:
         self.sigma: float | None = None
         self.present: dict[Layer, Tensor] = {}
         self._mean: tuple[int, Tensor | None] = (0, None)
+
+    def reads(self, tap: Tap, layer: Layer) -> bool:
+        """Whether they are made of this tap of a picture's stream."""
+        return tap == "cross" and layer in self.layers
 
     def add(self, layer: Layer, grid: tuple[int, int], sigma: float, attention: AttentionMap) -> None:
         if layer not in self.layers:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import Any, TypeVar
 
 from comfy.sd1_clip import SD1Tokenizer
 from PIL import Image
@@ -15,6 +16,8 @@ from ..errors import GraftError
 from ..families.attention import Hook
 from .prompts import read_prompt
 from .run import TURNS
+
+Constant = TypeVar("Constant", str, Real)
 
 CARRIES_A_MODEL = frozenset({"MODEL", "GUIDER"})
 HANDS_ON_ITS_MASK = frozenset({"GrowMask", "FeatherMask", "ThresholdMask", "ResizeImageMaskNode", "CropMask"})
@@ -49,18 +52,23 @@ class QueuedNode:
     def source(self, name: str) -> tuple[QueuedNode, int] | None:
         """The node and the output that an input is linked to; None if it is not."""
         given = self.inputs.get(name)
-        if not (isinstance(given, list) and len(given) == 2 and given[0] in self.prompt):
+        if not (isinstance(given, list) and len(given) == 2 and isinstance(given[0], str) and given[0] in self.prompt):
             return None
         return QueuedNode(self.prompt, given[0]), given[1]
 
-    def value(self, name: str) -> Any:
-        """The constant of an input, also where a node brings it that does nothing else; None if only a run can tell."""
+    def sources(self) -> list[QueuedNode]:
+        """The nodes that it reads from."""
+        return [source[0] for source in map(self.source, self.inputs) if source is not None]
+
+    def value(self, name: str, kind: type[Constant]) -> Constant | None:
+        """The constant of an input, also where a node brings it that does nothing else; None if only a run can tell, or if it is of
+        another kind."""
         source = self.source(name)
         if source is None:
             given = self.inputs.get(name)
-            return None if isinstance(given, list) else given
+            return given if isinstance(given, kind) else None
         node, _ = source
-        return node.value("value") if node.kind.startswith("Primitive") else None
+        return node.value("value", kind) if node.kind.startswith("Primitive") else None
 
     def readers(self) -> Iterator[tuple[QueuedNode, str]]:
         """The nodes that read an output of this one, and the type of that."""
@@ -78,8 +86,8 @@ class QueuedNode:
     def words_of(self, name: str) -> Prompt | None:
         """The words of the prompt that comes in through `name`; None if only a run can tell."""
         source = self.source(name)
-        text = source[0].value("text") if source is not None and source[0].kind == "GraftEncodePrompt" else None
-        if not isinstance(text, str):
+        text = source[0].value("text", str) if source is not None and source[0].kind == "GraftEncodePrompt" else None
+        if text is None:
             return None
         try:
             return read_prompt(_AnyClip(), text)
@@ -110,9 +118,9 @@ class QueuedNode:
 
     def require_words(self, name: str, prompts: list[Prompt | None]) -> None:
         """Raises `GraftError` for a word in the input `name` that one of the prompts has not."""
-        names = self.value(name)
+        names = self.value(name, str)
         for prompt in prompts:
-            if prompt is not None and isinstance(names, str):
+            if prompt is not None and names is not None:
                 prompt.find(names, name)
 
     def require_turn(self, hook: Hook) -> None:
@@ -140,7 +148,7 @@ class QueuedNode:
             source = node.source("mask") or node.source("input")
         if source is None or source[0].kind != "LoadImage" or source[1] != 1:
             return None
-        return _unpainted(source[0].value("image"))
+        return _unpainted(source[0].value("image", str))
 
 
 class _AnyClip:
@@ -165,7 +173,7 @@ LOADED_WITHOUT_ALPHA = 64, 64
 """The size of the mask that Load Image gives of a picture without transparency."""
 
 
-def _unpainted(file: Any) -> tuple[int, int] | None:
+def _unpainted(file: str | None) -> tuple[int, int] | None:
     """The size of what Load Image makes of a file's transparency if nothing is painted there, else None."""
     import folder_paths
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ..errors import GraftError
@@ -48,7 +49,7 @@ def refused(request: dict) -> dict:
     A node sees that it would fail in its `foresee`. The message begins as all do, with titles as the artist sees them.
     """
     prompt = request.get("prompt")
-    for node in _to_run(prompt, request.get("partial_execution_targets")) if isinstance(prompt, Mapping) else ():
+    for node in _to_run(prompt, request.get("partial_execution_targets")):
         try:
             if hasattr(node.node_class, "foresee"):
                 node.node_class.foresee(node)
@@ -61,19 +62,24 @@ def refused(request: dict) -> dict:
     return request
 
 
-def _to_run(prompt: Mapping[str, Mapping[str, Any]], targets: list[str] | None) -> Iterator[QueuedNode]:
-    """The nodes that the host would run, each after those it reads from."""
-    seen: set[str] = set()
+def _to_run(prompt: Any, targets: list[str] | None) -> list[QueuedNode]:
+    """The nodes that the host would run, each after those it reads from; none of a prompt that it refuses itself, since it is none or
+    runs in a circle."""
+    if not (isinstance(prompt, Mapping) and all(map(_is_node, prompt.values()))):
+        return []
+    queued = {number: QueuedNode(prompt, number) for number in prompt}
+    reads = {number: {source.id for source in node.sources()} for number, node in queued.items()}
+    try:
+        order = tuple(TopologicalSorter(reads).static_order())
+    except CycleError:
+        return []
+    outputs = (number for number, node in queued.items() if getattr(node.node_class, "OUTPUT_NODE", False))
+    wanted = {number for number in outputs if targets is None or number in targets}
+    for number in reversed(order):
+        if number in wanted:
+            wanted |= reads[number]
+    return [queued[number] for number in order if number in wanted]
 
-    def with_sources(node: QueuedNode) -> Iterator[QueuedNode]:
-        seen.add(node.id)
-        for name in node.inputs:
-            source = node.source(name)
-            if source is not None and source[0].id not in seen:
-                yield from with_sources(source[0])
-        yield node
 
-    for number in prompt:
-        node = QueuedNode(prompt, number)
-        if number not in seen and getattr(node.node_class, "OUTPUT_NODE", False) and (targets is None or number in targets):
-            yield from with_sources(node)
+def _is_node(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("class_type"), str) and isinstance(entry.get("inputs", {}), Mapping)

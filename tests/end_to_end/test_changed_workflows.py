@@ -185,6 +185,8 @@ def check(server, object_info, gave, title: str, prompt: dict, seeds: range) -> 
             wrong.append(f"{title}, seed {seed}, {what}: {outcome}: {said}")
     assert not wrong, "\n".join(wrong)
     assert server.client.get_json("/queue") == {"queue_running": [], "queue_pending": []}
+    # What a handler of prompts fails with, the host keeps from the artist and leaves in its log.
+    assert "on_prompt_handler" not in server.log.read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.mark.parametrize("title", SHORT)

@@ -126,6 +126,33 @@ def test_a_sampler_that_does_not_do_what_an_edit_needs_is_refused(title, own, na
         server.client.queue(prompt)
 
 
+def masks_in_a_circle(prompt: dict) -> dict:
+    """What is painted is grown from what was grown of it."""
+    circle = {"class_type": "GrowMask", "inputs": {"mask": ["circle", 0], "expand": 1, "tapered_corners": True}}
+    links = [(node["inputs"], name, link) for node in prompt.values() for name, link in node["inputs"].items() if isinstance(link, list)]
+    for inputs, name, (number, output) in links:
+        if prompt[number]["class_type"] == "LoadImage" and output == 1:
+            inputs[name] = ["circle", 0]
+    return {**prompt, "circle": circle}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (masks_in_a_circle, "cycle"),
+        (lambda prompt: {**prompt, "odd": {"inputs": {}}}, "no class_type"),
+        (lambda prompt: {number: {**node, "inputs": {**node["inputs"], "odd": [{}, 0]}} for number, node in prompt.items()}, "not in list"),
+    ],
+    ids=["a circle", "no class", "an odd link"],
+)
+def test_a_prompt_that_is_none_is_left_to_the_host(spoilt, said, server, object_info):
+    (graph,) = (graph for graph in build_workflows.descriptions() if graph.title == "1 Remove Object (erase, inpaint)")
+    prompt = to_prompt(to_workflow(graph, object_info), object_info)
+    with pytest.raises(PromptFailed, match=f"(?i){said}"):
+        server.client.queue(spoilt(prompt))
+    assert "on_prompt_handler" not in server.log.read_text(encoding="utf-8", errors="replace")
+
+
 FOR_A_CHECKPOINT = [path for path in build_workflows.files() if not path.stem.endswith("(miniature)")]
 
 

@@ -23,24 +23,8 @@ from graft.host.samplers.schedules import uniform_time_sigmas
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
+from . import settings
 from .networks import Subject
-from .settings import (
-    BLEND_FROM,
-    BLEND_THRESHOLD,
-    COMPOSED_GUIDANCE,
-    COVERED,
-    CROSS,
-    GAMMA,
-    GUIDANCE,
-    HIDDEN_FROM,
-    LAYOUT,
-    MASK_THRESHOLD,
-    REFERENCE_FROM,
-    REMOVAL,
-    SEED,
-    TAU_A,
-    TAU_B,
-)
 
 FEWEST = 10
 """DPM-Solver++'s code ends runs of fewer steps with one of first order."""
@@ -190,7 +174,7 @@ def free_prompt_editing(subject: Subject) -> Tensor:
     """Liu et al., CVPR 2024: four rows [source, target] x [negative, positive], of which the last attends with the third's maps."""
     network, sigmas = Network(subject), subject.sigmas().tolist()
     source, _ = inverted(network, subject.picture, subject.empty, sigmas, rows=2)
-    x, cells, replaced = source[0], math.prod(subject.picture.shape[-2:]), before(subject, LAYOUT, sigmas)
+    x, cells, replaced = source[0], math.prod(subject.picture.shape[-2:]), before(subject, settings.LAYOUT, sigmas)
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
 
         def compute(site, query, key, value, index=index):
@@ -204,7 +188,7 @@ def free_prompt_editing(subject: Subject) -> Tensor:
         of_source = source[index]
         rows = [(of_source, subject.empty), (x, subject.empty), (of_source, subject.empty), (x, subject.target)]
         denoised = network.predict(sigma, rows, compute).split(1)
-        x = ddim(x, guided(denoised[1], denoised[3], GUIDANCE), sigma, sigma_next)
+        x = ddim(x, guided(denoised[1], denoised[3], settings.GUIDANCE), sigma, sigma_next)
     return network.model.process_latent_out(x)
 
 
@@ -218,7 +202,9 @@ def specref(subject: Subject) -> Tensor:
     old, new = (prompt.find(word, "words")[0] for prompt, word in zip((prompt_of_source, prompt_of_target), subject.words, strict=True))
     height, width = subject.picture.shape[-2:]
     quarter, cells = (height // 4) * (width // 4), height * width
-    replaced, looking_from, blending_from = (before(subject, part, sigmas) for part in (LAYOUT, REFERENCE_FROM, BLEND_FROM))
+    replaced, looking_from, blending_from = (
+        before(subject, part, sigmas) for part in (settings.LAYOUT, settings.REFERENCE_FROM, settings.BLEND_FROM)
+    )
     layers, fine_layers = (len(found) for found in (banks[0], fine_decoder_layers(subject.model.model.diffusion_model)))
     x, looked, of_source, of_target = source[0], [], 0, 0
     seen_masks: dict[tuple[int, int], Tensor] = {}
@@ -227,7 +213,7 @@ def specref(subject: Subject) -> Tensor:
 
         def cross(site, query, key, value, index=index, seen=seen):
             maps = logits(query, key).softmax(dim=-1)
-            if index < int(CROSS * (steps + 1)):
+            if index < int(settings.CROSS * (steps + 1)):
                 maps[3] = maps[2]
             if site.cells == quarter:
                 looked.append(maps[3, :, :, new].mean(dim=0))
@@ -245,26 +231,26 @@ def specref(subject: Subject) -> Tensor:
             if fine:
                 keys, values = banks[index][site.number]
                 if site.grid not in seen_masks:
-                    seen_masks[site.grid] = on_grid(subject.object, site.grid) >= MASK_THRESHOLD
+                    seen_masks[site.grid] = on_grid(subject.object, site.grid) >= settings.MASK_THRESHOLD
                 shown = seen_masks[site.grid].to(query.device)
                 there = logits(query[3:], keys).masked_fill(~shown, -torch.inf).softmax(dim=-1) @ values
                 mean = torch.stack(looked).mean(dim=0).view(1, 1, height // 4, width // 4).float()
                 normal = (mean - mean.min()) / (mean.max() - mean.min())
-                inside = interpolate(normal, site.grid, mode="area").flatten()[:, None] >= MASK_THRESHOLD
+                inside = interpolate(normal, site.grid, mode="area").flatten()[:, None] >= settings.MASK_THRESHOLD
                 output[3:] = torch.where(inside, there, output[3:])
             return output
 
         rows = [(source[index], subject.empty), (x, subject.empty), (source[index], subject.source), (x, subject.target)]
         denoised = network.predict(sigma, rows, lambda site, *parts: (own if site.own else cross)(site, *parts)).split(1)
-        beside = ddim(source[index], guided(denoised[0], denoised[2], GUIDANCE), sigma, sigma_next)
-        x = ddim(x, guided(denoised[1], denoised[3], GUIDANCE), sigma, sigma_next)
+        beside = ddim(source[index], guided(denoised[0], denoised[2], settings.GUIDANCE), sigma, sigma_next)
+        x = ddim(x, guided(denoised[1], denoised[3], settings.GUIDANCE), sigma, sigma_next)
         of_source, of_target = of_source + torch.stack(seen["source"]).mean(dim=0), of_target + torch.stack(seen["target"]).mean(dim=0)
         if index >= blending_from:
             masks = []
             for summed in (of_source, of_target):
                 pooled = max_pool2d(summed.view(1, 1, height // 4, width // 4).float(), 3, stride=1, padding=1)
                 pooled = interpolate(pooled, (height, width), mode="nearest")
-                masks.append(pooled > BLEND_THRESHOLD * pooled.max())
+                masks.append(pooled > settings.BLEND_THRESHOLD * pooled.max())
             x = torch.where(masks[0] | masks[1], x, beside)
     return network.model.process_latent_out(x)
 
@@ -276,15 +262,15 @@ def tf_icon(subject: Subject) -> Tensor:
     sigmas = uniform_time_sigmas(subject.model, steps).tolist()
 
     def unguided(x: Tensor, sigma: float, index: int) -> Tensor:
-        return guided(*network.predict(sigma, [(x, prompt)] * 2).split(1), COMPOSED_GUIDANCE)
+        return guided(*network.predict(sigma, [(x, prompt)] * 2).split(1), settings.COMPOSED_GUIDANCE)
 
     main, reference = (dpm(unguided, network.into(latent), sigmas[::-1])[::-1] for latent in (subject.picture, subject.reference))
     cells = tuple(subject.picture.shape[-2:])
     object, region = ((on_grid(mask, cells).view(1, 1, *cells) >= 0.5).to(main[0].device) for mask in (subject.object, subject.region))
-    fresh = torch.randn(main[0].shape, generator=torch.Generator().manual_seed(SEED)).to(main[0])
+    fresh = torch.randn(main[0].shape, generator=torch.Generator().manual_seed(settings.SEED)).to(main[0])
     start = torch.where(region, torch.where(object, reference[0], fresh * math.sqrt(1 + sigmas[0] ** 2)), main[0])
     soft = interpolate(subject.region[None], cells, mode="area").to(main[0])
-    composed_until, kept_until = (before(subject, part, sigmas) for part in (TAU_A, TAU_B))
+    composed_until, kept_until = (before(subject, part, sigmas) for part in (settings.TAU_A, settings.TAU_B))
 
     def keeping(stored: dict[int, Tensor]) -> Compute:
         def compute(site, query, key, value):
@@ -325,7 +311,7 @@ def tf_icon(subject: Subject) -> Tensor:
                 weights[1:] = torch.where(inside[:, None] & inside, of_reference[site.number], row)
             return weights.softmax(dim=-1) @ value
 
-        return guided(*network.predict(sigma, [(x, subject.empty), (x, subject.target)], compute).split(1), COMPOSED_GUIDANCE)
+        return guided(*network.predict(sigma, [(x, subject.empty), (x, subject.target)], compute).split(1), settings.COMPOSED_GUIDANCE)
 
     def preserved(x: Tensor, index: int) -> Tensor:
         return main[index + 1] + soft * (x - main[index + 1]) if index < kept_until else x
@@ -336,13 +322,15 @@ def tf_icon(subject: Subject) -> Tensor:
 def freecompose(subject: Subject) -> Tensor:
     """Chen et al., ECCV 2024, removal: four rows [source, target] x [negative, positive]; the target's lose the masked keys."""
     network, sampling = Network(subject), subject.model.get_model_object("model_sampling")
-    drawn = torch.Generator().manual_seed(SEED)
-    timesteps = torch.randint(REMOVAL.timesteps[0], REMOVAL.timesteps[1] - 1, (REMOVAL.iterations,), generator=drawn)
-    noises = torch.Generator().manual_seed(SEED)
+    drawn = torch.Generator().manual_seed(settings.SEED)
+    timesteps = torch.randint(
+        settings.REMOVAL.timesteps[0], settings.REMOVAL.timesteps[1] - 1, (settings.REMOVAL.iterations,), generator=drawn
+    )
+    noises = torch.Generator().manual_seed(settings.SEED)
     clean = network.into(subject.picture)
     height, width = clean.shape[-2:]
     covered = interpolate(subject.object[None], (height, width), mode="area").to(clean)
-    weights = REMOVAL.outside + (1 - REMOVAL.outside) * covered
+    weights = settings.REMOVAL.outside + (1 - settings.REMOVAL.outside) * covered
     layers, fine_layers = (len(found(subject.model.model.diffusion_model)) for found in (attention_layers, fine_decoder_layers))
     z = clean.clone()
     for iteration, timestep in enumerate(timesteps.tolist()):
@@ -351,8 +339,8 @@ def freecompose(subject: Subject) -> Tensor:
 
         def compute(site, query, key, value, iteration=iteration):
             output = attended(site, query, key, value)
-            if site.own and iteration >= HIDDEN_FROM and site.number >= layers - fine_layers:
-                left = (on_grid(subject.object, site.grid) <= COVERED).to(query.device)
+            if site.own and iteration >= settings.HIDDEN_FROM and site.number >= layers - fine_layers:
+                left = (on_grid(subject.object, site.grid) <= settings.COVERED).to(query.device)
                 for row in (1, 3):
                     output[row] = attended(site, query[row], key[row][:, left], value[row][:, left])
             return output
@@ -360,10 +348,10 @@ def freecompose(subject: Subject) -> Tensor:
         noisy = clean + sigma * fresh, z + sigma * fresh
         prompts = subject.empty, subject.empty, subject.source, subject.target
         denoised = network.predict(sigma, list(zip(noisy * 2, prompts, strict=True)), compute).split(1)
-        seen = [(noisy[which] - guided(denoised[which], denoised[which + 2], GUIDANCE)) / sigma for which in (0, 1)]
-        gradient = REMOVAL.scale * (seen[1] - seen[0]) * weights / (height * width)
+        seen = [(noisy[which] - guided(denoised[which], denoised[which + 2], settings.GUIDANCE)) / sigma for which in (0, 1)]
+        gradient = settings.REMOVAL.scale * (seen[1] - seen[0]) * weights / (height * width)
         # The released code descends 2000 times its loss on 64 x 64 cells.
-        z = z - REMOVAL.descent.learning_rate * 2000 * (height * width) / 64**2 * gradient
+        z = z - settings.REMOVAL.descent.learning_rate * 2000 * (height * width) / 64**2 * gradient
     return network.model.process_latent_out(z)
 
 
@@ -373,14 +361,16 @@ def injectfusion(subject: Subject) -> Tensor:
     network, sigmas = Network(subject), subject.sigmas().tolist()
     edit = float(subject.model.get_model_object("model_sampling").sigma(torch.tensor(400)))
     injections = sum(sigma >= edit * (1 - 1e-4) for sigma in sigmas[:-1])
-    gamma = min(1 - (1 - GAMMA) ** (30 / injections), 0.7)
-    content, *others = (torch.manual_seed(SEED + which) and torch.randn(subject.picture.shape).to(network.device) for which in (0, 1))
+    gamma = min(1 - (1 - settings.GAMMA) ** (30 / injections), 0.7)
+    content, *others = (
+        torch.manual_seed(settings.SEED + which) and torch.randn(subject.picture.shape).to(network.device) for which in (0, 1)
+    )
     content, x = content * _first_scale(subject), others[0] * _first_scale(subject)
     kept: list[Tensor] = []
     for sigma, sigma_next in pairwise(sigmas):
         rows = [(content, subject.empty), (content, subject.source)]
         denoised = network.predict(sigma, rows, bottleneck=lambda h: kept.append(h[1:].clone()) or h).split(1)
-        content = ddim(content, guided(*denoised, GUIDANCE), sigma, sigma_next)
+        content = ddim(content, guided(*denoised, settings.GUIDANCE), sigma, sigma_next)
     for h_of_content, (sigma, sigma_next) in zip(kept, pairwise(sigmas), strict=True):
         share = gamma if sigma >= edit * (1 - 1e-4) else 0.0
 
@@ -388,7 +378,9 @@ def injectfusion(subject: Subject) -> Tensor:
             return torch.cat([h[:1], slerp(h[1:].float(), other.float(), share).to(h)])
 
         rows = [(x, subject.empty), (x, subject.target)]
-        plain, changed = (guided(*network.predict(sigma, rows, bottleneck=change).split(1), GUIDANCE) for change in (None, injected))
+        plain, changed = (
+            guided(*network.predict(sigma, rows, bottleneck=change).split(1), settings.GUIDANCE) for change in (None, injected)
+        )
         x = (changed if share else plain) + sigma_next * (x - plain) / sigma
     return network.model.process_latent_out(x)
 

@@ -34,25 +34,8 @@ from graft.host.samplers.sampling import GraftSampler, NoFreshNoise, invert, rec
 from graft.host.samplers.schedules import uniform_time_sigmas
 from torch import Tensor
 
+from . import settings
 from .networks import Subject
-from .settings import (
-    BLEND_FROM,
-    BLEND_THRESHOLD,
-    COMPOSED_GUIDANCE,
-    COVERED,
-    CROSS,
-    GAMMA,
-    GUIDANCE,
-    HIDDEN_FROM,
-    INJECTING,
-    LAYOUT,
-    MASK_THRESHOLD,
-    REFERENCE_FROM,
-    REMOVAL,
-    SEED,
-    TAU_A,
-    TAU_B,
-)
 
 Run = Callable[[], Tensor]
 """Samples the edited latents (1, C, h, w), in the VAE's space; as often as it is called, as an artist presses Run again."""
@@ -81,7 +64,7 @@ def edited(subject: Subject, edits: Sequence[Edit], start: Tensor, sigmas: Tenso
     noise = NoFreshNoise(model, float(sigmas[0])).generate_noise({"samples": latent})
 
     def run() -> Tensor:
-        return _guided(model, subject, guidance).sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=SEED)
+        return _guided(model, subject, guidance).sample(noise, latent, sampler, sigmas, disable_pbar=True, seed=settings.SEED)
 
     return run
 
@@ -96,9 +79,9 @@ def _guided(model, subject: Subject, guidance: float) -> comfy.samplers.CFGGuide
 def free_prompt_editing(subject: Subject) -> Shipped:
     model = subject.model
     source = Stream(invert(model, subject.empty, subject.picture, subject.sigmas(), "ddim", 1), subject.empty)
-    edit = ReplaceSelfAttention(source, Window.of_percent(model, 0.0, LAYOUT), coarse_layers(model.model.diffusion_model))
+    edit = ReplaceSelfAttention(source, Window.of_percent(model, 0.0, settings.LAYOUT), coarse_layers(model.model.diffusion_model))
     trajectory = source.trajectory
-    return Shipped(edited(subject, [edit], trajectory.latents[0], trajectory.sigmas, GUIDANCE, GraftSampler("ddim")))
+    return Shipped(edited(subject, [edit], trajectory.latents[0], trajectory.sigmas, settings.GUIDANCE, GraftSampler("ddim")))
 
 
 def specref(subject: Subject) -> Shipped:
@@ -107,23 +90,23 @@ def specref(subject: Subject) -> Shipped:
     sigmas, looked_at = subject.sigmas(), layers_at(network, 2)
     source = Stream(invert(model, subject.source, subject.picture, sigmas, "ddim", 1), subject.source)
     reference = Stream(invert(model, subject.empty, subject.reference, sigmas, "ddim", 1), subject.empty, "as inverted", "reference")
-    words = BlendWords(*subject.words, "", "", BLEND_THRESHOLD, BLEND_THRESHOLD, looked_at)
+    words = BlendWords(*subject.words, "", "", settings.BLEND_THRESHOLD, settings.BLEND_THRESHOLD, looked_at)
     edits = [
-        CrossAttentionControl(source, "replace", (0.0, CROSS)),
-        ReplaceSelfAttention(source, Window.of_percent(model, 0.0, LAYOUT), coarse_layers(network)),
+        CrossAttentionControl(source, "replace", (0.0, settings.CROSS)),
+        ReplaceSelfAttention(source, Window.of_percent(model, 0.0, settings.LAYOUT), coarse_layers(network)),
         ReferenceAttention(
             stream=reference,
-            window=Window.of_percent(model, REFERENCE_FROM, 1.0),
+            window=Window.of_percent(model, settings.REFERENCE_FROM, 1.0),
             layers=fine_decoder_layers(network),
             target_words=subject.words[1],
             map_layers=looked_at,
-            threshold=MASK_THRESHOLD,
+            threshold=settings.MASK_THRESHOLD,
             interpolation="area",
             reference_mask=subject.object,
         ),
-        LocalBlend(source, Window.of_percent(model, BLEND_FROM, 1.0), words, None, "the source's own step"),
+        LocalBlend(source, Window.of_percent(model, settings.BLEND_FROM, 1.0), words, None, "the source's own step"),
     ]
-    return Shipped(edited(subject, edits, source.trajectory.latents[0], sigmas, GUIDANCE, GraftSampler("ddim")))
+    return Shipped(edited(subject, edits, source.trajectory.latents[0], sigmas, settings.GUIDANCE, GraftSampler("ddim")))
 
 
 def tf_icon(subject: Subject) -> Shipped:
@@ -134,35 +117,42 @@ def tf_icon(subject: Subject) -> Shipped:
         for latent, name in ((subject.picture, "main"), (subject.reference, "reference"))
     )
     edits = [
-        CompositeAttention(main, reference, subject.object, subject.region, TAU_A, all_layers(model.model.diffusion_model)),
-        BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, TAU_B), subject.region),
+        CompositeAttention(main, reference, subject.object, subject.region, settings.TAU_A, all_layers(model.model.diffusion_model)),
+        BackgroundPreservation(main.trajectory, Window.of_percent(model, 0.0, settings.TAU_B), subject.region),
     ]
-    start = composed_start(model, main.trajectory, reference.trajectory, subject.object, subject.region, SEED)
-    return Shipped(edited(subject, edits, model.model.process_latent_in(start), sigmas, COMPOSED_GUIDANCE, GraftSampler("dpmpp_2m")))
+    start = composed_start(model, main.trajectory, reference.trajectory, subject.object, subject.region, settings.SEED)
+    return Shipped(
+        edited(subject, edits, model.model.process_latent_in(start), sigmas, settings.COMPOSED_GUIDANCE, GraftSampler("dpmpp_2m"))
+    )
 
 
 def freecompose(subject: Subject) -> Shipped:
     """Removal: hidden keys, Delta Denoising Score."""
     model, mask = subject.model, subject.object
-    settings = replace(REMOVAL, mask=mask)
-    keys = MaskedKeys(mask, fine_decoder_layers(model.model.diffusion_model), HIDDEN_FROM, COVERED, "area")
-    return Shipped(lambda: optimize(model, Prompts(subject.target, subject.source, subject.empty), subject.picture, SEED, settings, [keys]))
+    removal = replace(settings.REMOVAL, mask=mask)
+    keys = MaskedKeys(mask, fine_decoder_layers(model.model.diffusion_model), settings.HIDDEN_FROM, settings.COVERED, "area")
+    return Shipped(
+        lambda: optimize(model, Prompts(subject.target, subject.source, subject.empty), subject.picture, settings.SEED, removal, [keys])
+    )
 
 
 def injectfusion(subject: Subject) -> Shipped:
     """The content's h is kept when its generation is recorded. Edited rows cost a decoder each."""
     model, sigmas, latent = subject.model, subject.sigmas(), torch.zeros_like(subject.picture)
-    noise = Noise_RandomNoise(SEED)
+    noise = Noise_RandomNoise(settings.SEED)
     content_guider = comfy.samplers.CFGGuider(model)
     content_guider.set_conds(subject.source, subject.empty)
-    content_guider.set_cfg(GUIDANCE)
+    content_guider.set_cfg(settings.GUIDANCE)
     _, content = record(content_guider, noise, {"samples": latent}, GraftSampler("ddim"), sigmas, bottlenecks=True)
-    mixing = carry_out(model, Plan((MixHSpace(Stream(content, subject.source, name="content"), GAMMA),)))
-    start, sampler = Noise_RandomNoise(SEED + 1).generate_noise({"samples": latent}), AsymmetricSampler(INJECTING, omega=0.0)
-    injections = int(INJECTING.injected(model.get_model_object("model_sampling"), sigmas).sum())
+    mixing = carry_out(model, Plan((MixHSpace(Stream(content, subject.source, name="content"), settings.GAMMA),)))
+    start, sampler = (
+        Noise_RandomNoise(settings.SEED + 1).generate_noise({"samples": latent}),
+        AsymmetricSampler(settings.INJECTING, omega=0.0),
+    )
+    injections = int(settings.INJECTING.injected(model.get_model_object("model_sampling"), sigmas).sum())
 
     def run() -> Tensor:
-        return _guided(mixing, subject, GUIDANCE).sample(start, latent, sampler, sigmas, disable_pbar=True, seed=SEED)
+        return _guided(mixing, subject, settings.GUIDANCE).sample(start, latent, sampler, sigmas, disable_pbar=True, seed=settings.SEED)
 
     return Shipped(run, partial(_decoders, subject, injections))
 
