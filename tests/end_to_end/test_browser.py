@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from building import build_workflows
 from graph import Choice, Graph, Subgraph, to_prompt, to_workflow, without_titles
+from graph.wires import drawn, last_reroutes, wires
 from hosting.host_server import PACK_NAME
 from pictures.screenshot import Opened
 from PIL import Image
@@ -44,9 +46,14 @@ def shape(workflow: Mapping) -> dict:
     return {
         "nodes": nodes,
         "links": links,
+        "reroutes": [[reroute[key] for key in ("id", "pos", "linkIds")] + [reroute.get("parentId")] for reroute in _reroutes(workflow)],
         "ends": [[slot["name"] for slot in workflow.get(end, [])] for end in ("inputs", "outputs")],
         "subgraphs": {subgraph["name"]: shape(subgraph) for subgraph in subgraphs},
     }
+
+
+def _reroutes(workflow: Mapping) -> list[dict]:
+    return workflow.get("reroutes") or (workflow.get("extra") or {}).get("reroutes") or []
 
 
 def test_workflow_opens_without_a_missing_node(opened):
@@ -65,6 +72,36 @@ def test_the_editor_would_run_the_same_prompt(opened, object_info):
 def test_the_editor_would_save_the_same_graph(opened):
     workflow, _, saved = opened
     assert shape(saved) == shape(workflow)
+
+
+def test_the_editor_draws_wires_where_the_file_leads_them(opened, editor):
+    """Their ends, and of each reroute its place and the direction of wires in it: what hidden_wires reckons with."""
+    workflow, _, _ = opened
+    seen = editor.page.evaluate(
+        """() => Object.fromEntries([...app.graph.links.values()].map(link => [link.id, [
+            [...app.graph.getNodeById(link.origin_id).getOutputPos(link.origin_slot)],
+            ...(app.graph.reroutes.get(link.parentId)?.getReroutes() ?? []).map(it => [...it.pos, it.cos, it.sin]),
+            [...app.graph.getNodeById(link.target_id).getInputPos(link.target_slot)],
+        ]]))"""
+    )
+    for wire, path in drawn(wires(workflow), last_reroutes(workflow)).items():
+        begin, *through, end = seen[str(wire.link)]
+        assert (begin, end) == (pytest.approx(wire.begin, abs=1), pytest.approx(wire.end, abs=1))
+        assert [place[:2] for place in through] == [list(curve[3]) for curve in path[:-1]]
+        for (x, y, cos, sin), (at, control, *_) in zip(through, path[1:], strict=True):
+            reach = math.dist(at, control)
+            assert (x + reach * cos, y + reach * sin) == pytest.approx(control, abs=1)
+
+
+def test_a_note_is_as_large_as_its_text(opened, editor):
+    heights = editor.page.evaluate(
+        """() => {
+            const text = document.querySelector('.comfy-markdown .tiptap').getBoundingClientRect()
+            const last = document.querySelector('.comfy-markdown .tiptap > :last-child').getBoundingClientRect()
+            return [last.bottom - text.top, text.height]
+        }"""
+    )
+    assert 0.7 <= heights[0] / heights[1] <= 1
 
 
 def to_run(path: Path):

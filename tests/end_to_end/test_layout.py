@@ -6,7 +6,6 @@ import json
 
 import pytest
 from building import build_workflows
-from graph import Graph, to_workflow
 from graph.layout import CAPTION, ROW_WIDTH, TITLE, VIEW_LEFT, VIEW_SCALE, VIEW_TOP
 from graph.wires import hidden_wires
 from workflow_descriptions import TASK, is_listed
@@ -85,22 +84,6 @@ def test_a_task_opens_with_its_result_in_view(path):
     assert left >= 0 and right <= WINDOW[0] and top >= VIEW_TOP and bottom <= WINDOW[1]
 
 
-@named(TASKS)
-def test_no_wire_of_a_task_runs_under_a_node(path):
-    assert hidden_wires(read(path)) == []
-
-
-def test_a_wire_under_a_node_is_found():
-    info = {
-        "Make": {"input": {}, "output": ["IMAGE"], "output_name": ["IMAGE"]},
-        "Pass": {"input": {"required": {"image": ["IMAGE"]}}, "output": ["IMAGE"], "output_name": ["IMAGE"]},
-    }
-    graph = Graph("Three")
-    with graph.group("row"):
-        first = graph.add("Make")
-        second = graph.add("Pass", image=first[0])
-        graph.add("Pass", image=second[0])
-    workflow = to_workflow(graph, info)
-    assert hidden_wires(workflow) == []
-    workflow["links"].append([3, 1, 0, 3, 0, "IMAGE"])
-    assert hidden_wires(workflow) == ["Make (1) to Pass (3) under Pass (2)"]
+@named([*FILES, *BLUEPRINTS])
+def test_no_wire_runs_under_a_node(path):
+    assert [hidden for graph in graphs(path) for hidden in hidden_wires(graph)] == []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .language import ObjectInfo
+from .layout import ROW, TITLE
+from .slots import AFTER_A_RUN
+from .wires import SLOT_TOP, Curve, bodies, drawn, last_reroutes, wires
 
-MARGIN, TITLE, ROW, SLOT_TOP = 40, 30, 20, 14  # pixels of the editor
+MARGIN = 40  # pixels of the editor
 COLOURS = {
     "MODEL": "#b39ddb",
     "CLIP": "#ffd500",
@@ -20,8 +23,6 @@ COLOURS = {
 }
 """The editor's own for its usual types."""
 OTHERS = "#9e9e9e"
-AFTER_A_RUN = ("fixed", "increment", "decrement", "randomize")
-"""What the editor may do with a seed after a run."""
 
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#ccc}.title{font-size:14px;fill:#eee}.group{font-size:22px;fill:#bbb}"
@@ -33,33 +34,23 @@ STYLE = (
 def to_svg(workflow: Mapping[str, Any], object_info: ObjectInfo) -> str:
     """The open graph of a workflow in the editor's format; the insides of subgraphs stay closed."""
     left, top, right, bottom = bounds(workflow)
-    nodes = {node["id"]: node for node in workflow["nodes"]}
+    kinds = {link[0]: link[5] for link in workflow["links"]}
     parts = [
         *map(_frame, workflow["groups"]),
-        *(_node(node, object_info) for node in nodes.values()),
-        *(_link(link, nodes) for link in map(_ends, workflow["links"])),
+        *(_wire(path, kinds[wire.link]) for wire, path in drawn(wires(workflow), last_reroutes(workflow)).items()),
+        *(_node(node, object_info) for node in workflow["nodes"]),
     ]
     view = f"{left} {top} {right - left} {bottom - top}"
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}"><style>{STYLE}</style>{"".join(parts)}</svg>'
 
 
 def bounds(workflow: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of nodes and groups with a margin, pixels of the editor; of a workflow or of a subgraph's inside."""
-    ends = [workflow[end]["bounding"] for end in ("inputNode", "outputNode") if end in workflow]
-    boxes = [*((*node["pos"], *node["size"]) for node in workflow["nodes"]), *ends]
-    boxes = [(x, y - TITLE, width, height + TITLE) for x, y, width, height in boxes]
-    boxes += [tuple(group["bounding"]) for group in workflow["groups"]]
-    return (
-        min(x for x, *_ in boxes) - MARGIN,
-        min(y for _, y, *_ in boxes) - MARGIN,
-        max(x + width for x, _, width, _ in boxes) + MARGIN,
-        max(y + height for _, y, _, height in boxes) + MARGIN,
-    )
-
-
-def _ends(link: Any) -> tuple[int, int, int, int, str]:
-    """Origin, its slot, target, its slot, and type."""
-    return tuple(link[1:6])
+    """Left, top, right and bottom of what is drawn with a margin, pixels of the editor; of a workflow or of a subgraph's inside."""
+    boxes = [*bodies(workflow).values()]
+    boxes += [(x, y, x + width, y + height) for x, y, width, height in (group["bounding"] for group in workflow["groups"])]
+    boxes += [2 * reroute.pos for last in last_reroutes(workflow).values() for reroute in last.way()]
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return min(lefts) - MARGIN, min(tops) - MARGIN, max(rights) + MARGIN, max(bottoms) + MARGIN
 
 
 def _frame(group: Mapping[str, Any]) -> str:
@@ -107,15 +98,10 @@ def _widget_lines(node: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _link(link: tuple[int, int, int, int, str], nodes: Mapping[int, Mapping[str, Any]]) -> str:
-    origin, origin_slot, target, target_slot, kind = link
-    begin, end = nodes[origin], nodes[target]
-    shown = [index for index, slot in enumerate(end["inputs"]) if "widget" not in slot]
-    row = shown.index(target_slot) if target_slot in shown else len(shown)
-    x1, y1 = begin["pos"][0] + begin["size"][0], _slot_y(begin, origin_slot)
-    x2, y2 = end["pos"][0], _slot_y(end, row)
-    reach = max(40.0, abs(x2 - x1) / 3)
-    return f'<path stroke="{COLOURS.get(kind, OTHERS)}" d="M{x1} {y1}C{x1 + reach} {y1} {x2 - reach} {y2} {x2} {y2}"/>'
+def _wire(path: Sequence[Curve], kind: str) -> str:
+    (x, y), *_ = path[0]
+    curves = "".join("C" + " ".join(f"{x:g} {y:g}" for x, y in controls) for _, *controls in path)
+    return f'<path stroke="{COLOURS.get(kind, OTHERS)}" d="M{x:g} {y:g}{curves}"/>'
 
 
 def _slot_y(node: Mapping[str, Any], row: int) -> float:

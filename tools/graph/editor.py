@@ -9,9 +9,11 @@ from typing import Any
 
 from .built import Built, build_node
 from .language import ENTRY, EXIT, App, Graph, ObjectInfo, Output, Subgraph
-from .layout import Box, ends_beside, lay_out, view
+from .layout import Box, captions, ends_beside, lay_out, view
+from .routing import routed
 from .slots import Slot, outputs
 from .subgraphs import LINK, schema_of
+from .wires import Reroute, bodies, wires
 
 UPLOAD = "IMAGEUPLOAD"
 """The type of the button beside a list of pictures, which the form has in the list itself."""
@@ -27,7 +29,7 @@ def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
         known[subgraph.id] = schema_of(definitions[-1], known)
         last += len(subgraph.nodes)
     drawn = _draw(graph, known)
-    return {
+    workflow = {
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"graft/{graph.title}")),
         "revision": 0,
         "last_node_id": last,
@@ -39,11 +41,16 @@ def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
         "config": {},
         "extra": {
             "description": graph.description,
-            "ds": view(drawn.boxes, drawn.frames),
             **(_form(graph.app, drawn) if graph.app else {}),
         },
         "version": 0.4,
     }
+    reroutes, last_of_links = _reroutes(workflow, drawn)
+    workflow["extra"]["ds"] = view(drawn.boxes, drawn.frames, reroutes)
+    if reroutes:
+        extensions = [{"id": link, "parentId": reroute} for link, reroute in last_of_links.items()]
+        workflow["extra"] |= {"linkExtensions": extensions, "reroutes": reroutes}
+    return workflow
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ def _form(app: App, drawn: _Drawn) -> dict:
 def _definition(subgraph: Subgraph, object_info: ObjectInfo, after: int) -> dict:
     """A subgraph as the editor saves it: its content, and its two ends. ValueError for an input that nothing takes."""
     drawn = _draw(subgraph, object_info, after)
-    entry_box, exit_box = ends_beside(drawn.boxes, len(subgraph.kinds), len(subgraph.exits))
+    entry_box, exit_box = ends_beside(drawn.boxes, list(subgraph.kinds), list(subgraph.exits))
     inputs = _inputs(subgraph, drawn)
     for link in drawn.links:
         if link[1] == ENTRY:
@@ -111,7 +118,7 @@ def _definition(subgraph: Subgraph, object_info: ObjectInfo, after: int) -> dict
         drawn.links.append([len(drawn.links) + 1, origin["id"], origin_slot, EXIT, len(leaving), kind])
         origin["outputs"][origin_slot]["links"].append(len(drawn.links))
         leaving.append({"id": _slot_id(subgraph, f"output/{name}"), "name": name, "type": kind, "linkIds": [len(drawn.links)]})
-    return {
+    definition = {
         "id": subgraph.id,
         "version": 1,
         "state": {
@@ -135,6 +142,33 @@ def _definition(subgraph: Subgraph, object_info: ObjectInfo, after: int) -> dict
         "category": subgraph.category,
         "description": subgraph.description,
     }
+    reroutes, last_of_links = _reroutes(definition, drawn)
+    if reroutes:
+        definition["reroutes"] = reroutes
+        definition["state"]["lastRerouteId"] = len(reroutes)
+        for link in definition["links"]:
+            if link["id"] in last_of_links:
+                link["parentId"] = last_of_links[link["id"]]
+    return definition
+
+
+def _reroutes(graph: Mapping[str, Any], drawn: _Drawn) -> tuple[list[dict], dict[int, int]]:
+    """The reroutes that lead wires around nodes, as the editor lists them, and the number of the last one of each link that has any."""
+    grown = dict(zip(drawn.records, drawn.boxes, strict=True))
+    boxes = {
+        node: (left, top, right, bottom + (grown[node].room if node in grown else 0))
+        for node, (left, top, right, bottom) in bodies(graph).items()
+    }
+    last = routed(wires(graph), boxes, captions(graph["groups"]))
+    numbers: dict[Reroute, int] = {}
+    for reroute in last.values():
+        for stop in reroute.way():
+            numbers.setdefault(stop, len(numbers) + 1)
+    records = [
+        {"id": number, **({"parentId": numbers[stop.parent]} if stop.parent else {}), "pos": list(stop.pos), "linkIds": list(stop.links)}
+        for stop, number in numbers.items()
+    ]
+    return records, {link: numbers[reroute] for link, reroute in last.items()}
 
 
 def _inputs(subgraph: Subgraph, drawn: _Drawn) -> list[dict]:

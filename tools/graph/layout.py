@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +15,21 @@ from .slots import Slot, outputs
 
 TITLE, ROW, WIDGET = 30, 20, 24  # heights that the editor draws with, pixels
 GAP_X, GAP_Y, PADDING, CAPTION = 60, 30, 20, 50
+CAPTION_CHARACTER = 0.55
+"""The width of a letter of a group's title as a part of its height."""
 ROW_WIDTH = 1880
 """Where a row of groups ends and the next begins: what is seen of a graph at VIEW_SCALE in a window 1600 pixels wide."""
 VIEW_SCALE, VIEW_LEFT, VIEW_TOP = 0.8, 85, 120
 """How a workflow opens: its scale, and where its upper left corner is seen, in pixels of the window; beside and below the editor's bars."""
-END_WIDTH, END_MARGIN = 160, 20
-PICTURE, REPORT, TEXT_WIDTH, WIDEST, NOTE_WIDTH, CHARACTER, NOTE_CHARACTER = 280, 100, 400, 380, 440, 7.5, 6
+END_LEAST, END_MARGIN, END_CHARACTER = 100, 14, 6.3
+PICTURE, REPORT, TEXT_WIDTH, WIDEST, CHARACTER = 280, 100, 400, 380, 7.5
+NOTE_WIDTH, NOTE_CHARACTER, NOTE_LINE, NOTE_HEADING, NOTE_GAP = 440, 5, 12, 31, 10
+"""Of notes: how wide they are, what a letter takes of it at most on the average, and how high lines, headings and gaps between paragraphs are."""
+SIDE = 10
+"""From the side of a node to what is in it, pixels."""
+LIST = re.compile(r"(-|\d+\.) ")
+NOTE_MARGIN, NOTE_INDENT, NOTE_LEAST = 40, 40, 90
+"""What a note is higher than its text, how far lists stand to the right, and how high a note is at least."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +63,19 @@ def lay_out(graph: Graph, built: Mapping[int, Built]) -> tuple[dict[int, Box], l
     return boxes, frames
 
 
-def view(boxes: Iterable[Box], frames: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def captions(frames: Iterable[Mapping[str, Any]]) -> list[tuple[float, float, float, float]]:
+    """Left, top, right and bottom of the titles of groups."""
+    found = []
+    for frame in frames:
+        x, y, *_ = frame["bounding"]
+        found.append((x, y, x + PADDING + len(frame["title"]) * frame["font_size"] * CAPTION_CHARACTER, y + CAPTION - PADDING / 2))
+    return found
+
+
+def view(boxes: Iterable[Box], frames: Iterable[Mapping[str, Any]], reroutes: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """What the editor shows of a workflow when it opens it: its upper left part, at a size at which it can be read."""
     corners = [(box.x, box.y - TITLE) for box in boxes] + [tuple(frame["bounding"][:2]) for frame in frames]
+    corners += [tuple(reroute["pos"]) for reroute in reroutes]
     left, top = (min((corner[axis] for corner in corners), default=0) for axis in (0, 1))
     return {"scale": VIEW_SCALE, "offset": [VIEW_LEFT / VIEW_SCALE - left, VIEW_TOP / VIEW_SCALE - top]}
 
@@ -89,12 +110,18 @@ def _stack(
     return boxes, framed, rightmost, bottom
 
 
-def ends_beside(boxes: Sequence[Box], inputs: int, outputs_: int) -> tuple[Box, Box]:
-    """Where the two ends of a subgraph stand: left and right of its nodes, level with their top."""
+def ends_beside(boxes: Sequence[Box], entering: Sequence[str], leaving: Sequence[str]) -> tuple[Box, Box]:
+    """Where the two ends of a subgraph with these names stand: left and right of its nodes, level with their top."""
     left, right = min(box.x for box in boxes), max(box.x + box.width for box in boxes)
     top = min(box.y for box in boxes)
-    heights = [END_MARGIN + ROW * (slots_ + 1) for slots_ in (inputs, outputs_)]  # the editor adds a free slot
-    return Box(left - 3 * GAP_X - END_WIDTH, top, END_WIDTH, heights[0]), Box(right + 3 * GAP_X, top, END_WIDTH, heights[1])
+    (width, height), size = _end_size(entering), _end_size(leaving)
+    return Box(left - 3 * GAP_X - width, top, width, height), Box(right + 3 * GAP_X, top, *size)
+
+
+def _end_size(names: Sequence[str]) -> tuple[int, int]:
+    """Width and height that the editor gives an end of a subgraph, to which it adds a free slot."""
+    width = max([END_LEAST, *(len(name) * END_CHARACTER + ROW for name in names)])
+    return round(width) + 2 * END_MARGIN, (len(names) + 1) * ROW + 2 * END_MARGIN
 
 
 def _frame(number: int, group: Group, box: Box) -> dict:
@@ -137,8 +164,7 @@ def _size(built: Built) -> tuple[int, int]:
     node, place = built.node, built.node.place
     if node.text is not None:
         width = place.width or NOTE_WIDTH
-        lines = sum(max(1, math.ceil(len(line) * NOTE_CHARACTER / (width - 40))) for line in node.text.splitlines())
-        return width, place.height or max(90, lines * ROW + 50)
+        return width, place.height or max(NOTE_LEAST, _text_height(node.text, width - 2 * SIDE) + NOTE_MARGIN)
     sockets = [slot for slot in built.shown if not slot.is_widget]
     widgets = [(slot, value) for slot, value in built.values if slot.is_widget]
     texts = [str(value) for slot, value in widgets if slot.options.get("multiline")]
@@ -152,6 +178,18 @@ def _size(built: Built) -> tuple[int, int]:
     if not _shrinks(built):
         height += PICTURE if shows_picture(built.schema) else REPORT if built.schema.get("output_node") else 0
     return width, place.height or int(height)
+
+
+def _text_height(text: str, width: int) -> int:
+    """How high the editor draws Markdown at most: headings, paragraphs and lists."""
+    height = 0
+    for line, following in itertools.pairwise([*text.splitlines(), ""]):
+        if line.startswith("#"):
+            height += NOTE_HEADING
+        elif line:
+            room = width - NOTE_INDENT if LIST.match(line) else width
+            height += math.ceil(len(line.replace("*", "")) * NOTE_CHARACTER / room) * NOTE_LINE + (0 if following else NOTE_GAP)
+    return height
 
 
 def _room(built: Built) -> int:

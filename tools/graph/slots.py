@@ -11,6 +11,8 @@ EMPTY_VALUES = {"INT": 0, "FLOAT": 0.0, "STRING": "", "BOOLEAN": False, "COLOR":
 # Buttons and selectors that the editor adds on its own. They have a value in the file and none in a prompt.
 CONTROL, UPLOAD, PART = "CONTROL", "IMAGEUPLOAD", "PART"
 OWN = (CONTROL, UPLOAD, PART)
+AFTER_A_RUN = ("fixed", "increment", "decrement", "randomize")
+"""What CONTROL may let the editor do with a seed after a run."""
 SIDES = ("x", "y", "width", "height")
 UPLOADS = ("image", "animated_image", "video")
 
