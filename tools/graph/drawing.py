@@ -9,7 +9,7 @@ from typing import Any
 from .language import ObjectInfo
 from .layout import ROW, TITLE
 from .slots import AFTER_A_RUN
-from .wires import SLOT_TOP, Curve, bodies, drawn, last_reroutes, wires
+from .wires import SLOT_TOP, Curve, bodies, drawn, last_reroutes, points, wires
 
 MARGIN = 40  # pixels of the editor
 COLOURS = {
@@ -48,7 +48,7 @@ def bounds(workflow: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of what is drawn with a margin, pixels of the editor; of a workflow or of a subgraph's inside."""
     boxes = [*bodies(workflow).values()]
     boxes += [(x, y, x + width, y + height) for x, y, width, height in (group["bounding"] for group in workflow["groups"])]
-    boxes += [2 * reroute.pos for last in last_reroutes(workflow).values() for reroute in last.way()]
+    boxes += [2 * point for path in drawn(wires(workflow), last_reroutes(workflow)).values() for curve in path for point in points(curve)]
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
     return min(lefts) - MARGIN, min(tops) - MARGIN, max(rights) + MARGIN, max(bottoms) + MARGIN
 

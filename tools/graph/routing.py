@@ -18,14 +18,14 @@ from typing import Any
 
 from .wires import Curve, Point, Rectangle, Reroute, Wire, around, covering, drawn
 
-LANE, LANES, SAME = 14, 6, 3
+LANE, LANES, SAME = 14, 10, 3
 """Pixels between lanes, how many of them there are at most beside a node, and how many pixels apart two count as one."""
 CLEAR, TOUCH = 11, 5
 """Pixels from a node that lanes keep, and that curves keep."""
 BEND, TAKEN, SHARED = 60, 4, 0.25
 """What a bend costs, as if it were that many pixels; how much dearer a lane is that another wire has, and how much cheaper one's own."""
-GUARD = 30
-"""Pixels before and behind a bend within which a curve can be held."""
+GUARD, SHORT = 30, 100
+"""Pixels before and behind a bend within which a curve can be held, and up to which a stretch may be left to a slope."""
 
 ACROSS, DOWN, BEGIN, END = range(4)
 """The axis of a stretch, or that a point is the bend behind an output or before an input."""
@@ -256,7 +256,7 @@ def _fewest(net: Sequence[Wire], ways: _Ways, boxes: Mapping[int, Rectangle], ti
     for reroute in reroutes:
         following = [other for other in kept if other.parent is reroute]
         ending = [link for link, other in last.items() if other is reroute]
-        if len(following) + len(ending) > 1:
+        if len(following) + len(ending) > 1 or not _is_short(reroute, following, [wire for wire in net if wire.link in ending], net[0].begin):
             continue
         _lead(following, ending, last, reroute.parent)
         if free():
@@ -267,6 +267,13 @@ def _fewest(net: Sequence[Wire], ways: _Ways, boxes: Mapping[int, Rectangle], ti
         for reroute in last[wire.link].way():
             reroute.links.append(wire.link)
     return last
+
+
+def _is_short(reroute: Reroute, following: Sequence[Reroute], ending: Sequence[Wire], begin: Point) -> bool:
+    """Whether a wire that goes without this reroute still goes down and across, but for a short stretch."""
+    before = reroute.parent.pos if reroute.parent else begin
+    beyond = [*(other.pos for other in following), *(wire.end for wire in ending)]
+    return all(min(_between(before, reroute.pos), _between(reroute.pos, point)) < SHORT for point in beyond)
 
 
 def _lead(following: Sequence[Reroute], ending: Sequence[int], last: dict[int, Reroute], through: Reroute | None) -> None:

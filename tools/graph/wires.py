@@ -24,9 +24,9 @@ SLOT_TOP, SLOT_LEFT, SLOT_RIGHT = 14, 10, 9
 """From the top of a node's body to the middle of its first slot, from its left side to its inputs and from its outputs to its right; pixels."""
 SLOT_DEPTH = 15
 """How far a wire runs under the nodes that it begins and ends at."""
-CURVE, LONGEST_CURVE = 0.25, 80
+CURVE, LONGEST_CURVE = 0.25, 20
 """How far a wire goes straight out of a slot or a reroute before it bends, as a part of the distance to what comes next, and from a reroute
-at most, in pixels."""
+at most, in pixels (the editor's setting "Reroute spline offset")."""
 SAMPLES = 40
 WEIGHTS = [((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3) for t in (step / SAMPLES for step in range(SAMPLES + 1))]
 """Of the control points of a curve in its points."""
@@ -70,11 +70,12 @@ def hidden_wires(graph: Mapping[str, Any]) -> list[str]:
 
 
 def around(wire: Wire, boxes: Mapping[int, Rectangle], margin: float = 0) -> dict[int, Rectangle]:
-    """What a wire must not touch: the boxes with a margin, of those at its own ends only what lies deeper than its slots."""
+    """What a wire must not touch: the boxes with a margin, but not of those at its own ends where its slots are."""
     grown = {}
     for node, (left, top, right, bottom) in boxes.items():
-        by = -SLOT_DEPTH if node in (wire.origin, wire.target) else margin
-        grown[node] = (left - by, top - by, right + by, bottom + by)
+        right = right - SLOT_DEPTH if node == wire.origin else right + margin
+        left = left + SLOT_DEPTH if node == wire.target else left - margin
+        grown[node] = (left, top - margin, right, bottom + margin)
     return grown
 
 
@@ -102,9 +103,10 @@ def wires(graph: Mapping[str, Any]) -> list[Wire]:
 def last_reroutes(graph: Mapping[str, Any]) -> dict[int, Reroute]:
     """The last reroute on the way of each link that has any."""
     extra = graph.get("extra") or {}
-    reroutes: dict[int, Reroute] = {}
-    for entry in graph.get("reroutes") or extra.get("reroutes") or []:
-        reroutes[entry["id"]] = Reroute(tuple(entry["pos"]), reroutes.get(entry.get("parentId")), entry["linkIds"])
+    entries = graph.get("reroutes") or extra.get("reroutes") or []
+    reroutes = {entry["id"]: Reroute(tuple(entry["pos"]), None, entry["linkIds"]) for entry in entries}
+    for entry in entries:
+        reroutes[entry["id"]].parent = reroutes.get(entry.get("parentId"))
     extensions = extra.get("linkExtensions") or [link for link in graph["links"] if isinstance(link, Mapping) and link.get("parentId")]
     return {entry["id"]: reroutes[entry["parentId"]] for entry in extensions}
 
@@ -137,8 +139,15 @@ def covering(curve: Curve, boxes: Mapping[Any, Rectangle]) -> list:
     near = {name: box for name, box in boxes.items() if box[0] < right and left < box[2] and box[1] < bottom and top < box[3]}
     if not near:
         return []
-    points = list(_points(curve))
-    return [name for name, (x1, y1, x2, y2) in near.items() if any(x1 < x < x2 and y1 < y < y2 for x, y in points)]
+    on_it = list(points(curve))
+    return [name for name, (x1, y1, x2, y2) in near.items() if any(x1 < x < x2 and y1 < y < y2 for x, y in on_it)]
+
+
+def points(curve: Curve) -> Iterator[Point]:
+    """SAMPLES points of a curve and its last."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = curve
+    for a, b, c, d in WEIGHTS:
+        yield a * x0 + b * x1 + c * x2 + d * x3, a * y0 + b * y1 + c * y2 + d * y3
 
 
 def output_point(node: Mapping[str, Any], slot: int) -> Point:
@@ -184,9 +193,3 @@ def _curve(begin: Point, leaving: Point, most: float, end: Point, coming: Point,
 
 def _moved(point: Point, direction: Point, by: float) -> Point:
     return point[0] + by * direction[0], point[1] + by * direction[1]
-
-
-def _points(curve: Curve) -> Iterator[Point]:
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = curve
-    for a, b, c, d in WEIGHTS:
-        yield a * x0 + b * x1 + c * x2 + d * x3, a * y0 + b * y1 + c * y2 + d * y3
