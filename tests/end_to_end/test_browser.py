@@ -89,9 +89,12 @@ def test_the_editor_draws_wires_where_they_are_reckoned(opened, editor):
                 curves.push(points.flatMap(point => [point.x, point.y]))
                 return draw.call(this, context, link, ...rest)
             }
+            const before = { scale: app.canvas.ds.scale, offset: [...app.canvas.ds.offset] }
             Object.assign(app.canvas.ds, { scale, offset: [-left, -top] })
             app.canvas.draw(true, true)
             renderer.drawLink = draw
+            Object.assign(app.canvas.ds, before)
+            app.canvas.draw(true, true)
             return curves
         }""",
         [left, top, min(1600 / (right - left), 1000 / (bottom - top))],
@@ -103,6 +106,7 @@ def test_the_editor_draws_wires_where_they_are_reckoned(opened, editor):
 
 
 def test_a_note_is_as_large_as_its_text(opened, editor):
+    editor.page.locator(".comfy-markdown .tiptap").wait_for()
     heights = editor.page.evaluate(
         """() => {
             const text = document.querySelector('.comfy-markdown .tiptap').getBoundingClientRect()
