@@ -256,7 +256,9 @@ def _fewest(net: Sequence[Wire], ways: _Ways, boxes: Mapping[int, Rectangle], ti
     for reroute in reroutes:
         following = [other for other in kept if other.parent is reroute]
         ending = [link for link, other in last.items() if other is reroute]
-        if len(following) + len(ending) > 1 or not _is_short(reroute, following, [wire for wire in net if wire.link in ending], net[0].begin):
+        if len(following) + len(ending) > 1 or not _is_short(
+            reroute, following, [wire for wire in net if wire.link in ending], net[0].begin
+        ):
             continue
         _lead(following, ending, last, reroute.parent)
         if free():
