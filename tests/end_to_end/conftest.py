@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+TINY_FAMILIES = Path(__file__).resolve().parent / "tiny_families"
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 if str(TOOLS) not in sys.path:
     sys.path.insert(0, str(TOOLS))
@@ -36,10 +37,11 @@ def comfyui() -> Path:
 @pytest.fixture(scope="session")
 def server(comfyui: Path):
     """A running HostServer with Graft in it, which shows what it samples as `serve` does; `server.client` queues prompts, `server.address` is
-    for browsers."""
-    from hosting.host_server import HEADLESS_FLAGS, LIVE_PREVIEWS, ServerOptions, running_server
+    for browsers. A node of the tests' own brings small models of the families that templates load."""
+    from hosting.host_server import HEADLESS_FLAGS, LIVE_PREVIEWS, PACK, PACK_NAME, ServerOptions, running_server
 
-    options = ServerOptions(comfyui, flags=(*HEADLESS_FLAGS, LIVE_PREVIEWS), seconds_to_start=900)  # beside busy workers
+    packs = (PACK_NAME, PACK), ("tiny_families", TINY_FAMILIES)
+    options = ServerOptions(comfyui, packs=packs, flags=(*HEADLESS_FLAGS, LIVE_PREVIEWS), seconds_to_start=900)  # beside busy workers
     with running_server(options) as running:
         yield running
 

@@ -161,6 +161,8 @@ def test_a_note_says_which_model_and_whether_it_is_still_to_be_had(path):
         (family,) = (name for start, name in FAMILIES.items() if file.startswith(start))
         assert family in model
         assert ("no longer offers" in model) == file.startswith(WITHDRAWN)
+    elif "UNETLoader" in loaders:
+        assert all(loaders[kind] in model for kind in ("UNETLoader", "CLIPLoader", "VAELoader"))
     else:
         folder = loaders["GraftLoadPixelDiffusion"]
         assert f"https://huggingface.co/google/{folder}" in model and f"models/diffusers/{folder}" in model

@@ -17,7 +17,8 @@ from graft.host.models.vgg import BACKBONE, LINEAR, SHIFT, SLICES, vgg_features
 from graft.host.samplers import perceptual
 from graft.host.samplers.perceptual import PerceptualLoss, PrivateVae
 from graft.optimization.perceptual import PictureLoss, Region
-from tiny_models import fill, noise
+from random_weights import fill
+from tiny_models import noise
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

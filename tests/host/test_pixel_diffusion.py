@@ -14,7 +14,8 @@ from graft.host.families.layers import require_unet
 from graft.host.models.pixel_diffusion import names
 from graft.host.samplers.sampling import GraftSampler, invert
 from graft.nodes.h_space import AsymmetricSamplerNode, LoadPixelDiffusion, MixHSpaceNode
-from tiny_models import fill, sample, schedule
+from random_weights import fill
+from tiny_models import sample, schedule
 from torch import Tensor
 from written_out import require_close
 

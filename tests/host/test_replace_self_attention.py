@@ -18,7 +18,8 @@ from graft.host.errors import GraftError
 from graft.host.families.layers import attention_layers, coarse_layers, require_unet
 from graft.inversion.trajectory import Trajectory
 from graft.nodes.self_attention import ReplaceSelfAttentionNode
-from tiny_models import fill, noise, prompt, sample, schedule, snapshot
+from random_weights import fill
+from tiny_models import noise, prompt, sample, schedule, snapshot
 
 STEPS = 5
 SOURCE, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)

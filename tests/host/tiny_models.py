@@ -23,6 +23,7 @@ from graft.host.engine.fingerprints import conditioning_fingerprint, model_finge
 from graft.host.engine.plan import RUN_KEY
 from graft.host.engine.prompts import PROMPTS_KEY
 from graft.inversion.trajectory import Trajectory
+from random_weights import fill
 from torch import Tensor
 
 # The host collects garbage whenever it loads a model; what importing it left behind is none, and need not be searched each time.
@@ -102,17 +103,6 @@ def make_model(kind: str, seed: int = 0, device: str = "cpu", **changes):
         fill(model.diffusion_model, seed)
     load, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
     return comfy.model_patcher.CoreModelPatcher(model.eval(), load_device=load, offload_device=offload)
-
-
-def fill(network: torch.nn.Module, seed: int) -> None:
-    """Random weights whose layers keep the size of what passes, so that attention maps are neither flat nor one-hot."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, weight in sorted(network.named_parameters()):
-        values = torch.randn(weight.shape, generator=generator)
-        if weight.dim() > 1:
-            weight.copy_(values * weight[0].numel() ** -0.5)
-        else:
-            weight.copy_(values * 0.1 + (1.0 if name.endswith("weight") else 0.0))
 
 
 def prompt(seed: int, tokens: int = 77, rows: int = 1) -> list:

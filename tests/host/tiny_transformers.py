@@ -16,7 +16,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.supported_models as supported
 import torch
-from tiny_models import fill
+from random_weights import fill
 from torch import Tensor
 
 POOLED = 24

@@ -48,6 +48,13 @@ PAPERS = (
     "TF-ICON cross-domain",
 )
 """Of the workflows that follow a paper, those that the template browser lists, beside the numbered tasks."""
+MODELS = (
+    "Edit Picture by Prompt with Flux.2 klein",
+    "Edit Picture by Prompt with Qwen-Image",
+    "Edit Picture by Prompt with Z-Image",
+    "Keep Outside Mask after Qwen-Image-Edit",
+)
+"""Of those on flow models, likewise."""
 TASK = re.compile(r"(Try )?\d ")
 """How the titles of tasks begin, and those of the same tasks on the miniature."""
 EXAMPLE = "graft_cube_on_sand.png"
@@ -56,7 +63,7 @@ EXAMPLE = "graft_cube_on_sand.png"
 
 def is_listed(title: str) -> bool:
     """Whether the template browser shows a workflow; the others are for whoever opens their file."""
-    return title in PAPERS or TASK.match(title) is not None
+    return title in (*PAPERS, *MODELS) or TASK.match(title) is not None
 
 
 @dataclass(frozen=True)
@@ -148,12 +155,18 @@ def fit(graph: Graph, picture: Output, title: str | None = None, **inputs: Outpu
 
 
 def keep(
-    graph: Graph, fitted: Fitted, edited: Output, mask: Output | None = None, feather: int | Output = 0, grow: int | Output = 0
+    graph: Graph,
+    fitted: Fitted,
+    edited: Output,
+    mask: Output | None = None,
+    feather: int | Output = 0,
+    grow: int | Output = 0,
+    **settings: str,
 ) -> Output:
     """The original with the edited part in it, at its own size; without a mask all of the edited picture."""
     masked = {} if mask is None else {"mask": mask}
     return graph.add(
-        "GraftKeepOutsideMask", image=fitted.original, edited=edited, frame=fitted.frame, feather=feather, grow=grow, **masked
+        "GraftKeepOutsideMask", image=fitted.original, edited=edited, frame=fitted.frame, feather=feather, grow=grow, **masked, **settings
     )["image"]
 
 

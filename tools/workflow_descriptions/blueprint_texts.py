@@ -72,9 +72,9 @@ TOOLTIPS: Mapping[str, tuple[str, str, str]] = {
         "what_it_should_show の中で代わりに入る語。コンマで区切ります。",
     ),
     "size": (
-        "The longer side while the model works, in pixels: 512 for SD1.x, 1024 for SDXL. The result keeps the picture's own size.",
-        "模型工作时的长边像素：SD1.x 用 512，SDXL 用 1024。结果保持图片原尺寸。",
-        "モデルが作業するときの長辺（画素）：SD1.x は 512、SDXL は 1024。結果は元の大きさです。",
+        "The longer side while the model works, in pixels: 512 for SD1.x, 1024 for SDXL and flow models. The result keeps the picture's own size.",
+        "模型工作时的长边像素：SD1.x 用 512，SDXL 和流模型用 1024。结果保持图片原尺寸。",
+        "モデルが作業するときの長辺（画素）：SD1.x は 512、SDXL とフロー系モデルは 1024。結果は元の大きさです。",
     ),
     "steps": (
         "Steps of sampling and inversion. More is finer and slower.",
@@ -105,6 +105,16 @@ TOOLTIPS: Mapping[str, tuple[str, str, str]] = {
         "How long it works. More is stronger and slower.",
         "迭代次数。越多效果越强，也越慢。",
         "反復の回数。多いほど強く遅くなります。",
+    ),
+    "amount": (
+        "How much may change. 1: as the method has it. Less keeps more of the layout.",
+        "允许改变的程度。1：方法的原设定。越低，构图保留越多。",
+        "どれだけ変えてよいか。1：手法のまま。小さいほど構図が残ります。",
+    ),
+    "distilled": (
+        "Whether the model was made for few steps (turbo, klein, lightning): it is asked without guidance then.",
+        "模型是否蒸馏为少步数（turbo、klein、lightning）：是则不用引导。",
+        "少ないステップ用に蒸留されたモデルか（turbo、klein、lightning）。その場合はガイダンスなしで使います。",
     ),
     "amount_of_content": ("How much of the content comes in.", "加入多少内容。", "内容をどれだけ持ち込むか。"),
     "word_map_grid": ("How finely words are looked for in the picture.", "在图中寻找词语的精细度。", "語を画像の中で探す細かさ。"),

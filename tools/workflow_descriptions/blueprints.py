@@ -34,6 +34,7 @@ def blueprints() -> list[Subgraph]:
     return [
         remove_object(),
         edit_by_prompt(),
+        edit_any(),
         swap_word(),
         place_object(),
         harmonise(),
@@ -151,6 +152,35 @@ def edit_by_prompt(layers: str = "paper") -> Subgraph:
         edited = free_prompt_editing.edit(task, model, trajectory, empty, target, empty, cfg, layers, end)
     with task.group("4 Keep the rest", below=box):
         task.output("picture", keep(task, fitted, edited, mask, task.input("soft_edge", SOFT_EDGE)))
+    return task
+
+
+def edit_any() -> Subgraph:
+    task = Subgraph(
+        "Edit Picture with Any Model",
+        "Changes what a picture shows by prompt, the way that suits the model: FlowEdit on Flux, Qwen-Image, Z-Image and other flow models, "
+        "Free-Prompt-Editing on SD1.x, SD2.x and SDXL.",
+        category=CATEGORY,
+    )
+    model, picture, mask = _model(task), task.input("picture", kind="IMAGE"), task.input("mask", kind="MASK")
+    with task.group("1 Prompts and picture"):
+        shows, should_show = _line(task, "what_it_shows", "a cat on a bench"), _line(task, "what_it_should_show", "a dog on a bench")
+        fitted = _fit(task, picture, mask=mask)
+    with task.group("2 Edit") as box:
+        prompts = {
+            name: task.add("CLIPTextEncode", title=title, clip=model.clip, text=text, at=Place(column=0))[0]
+            for name, title, text in (
+                ("source_conditioning", "What it shows", shows),
+                ("positive", "What it should show", should_show),
+                ("negative", "Empty prompt", ""),
+            )
+        }
+        knobs = {name: task.input(name) for name in ("amount", "distilled", "seed")}
+        edited = task.add(
+            "GraftEditPicture", model=model.unet, vae=model.vae, image=fitted.picture, mask=fitted.mask, feather=0, **prompts, **knobs
+        )
+    with task.group("3 Keep the rest", below=box):
+        task.output("picture", keep(task, fitted, edited["image"], mask, task.input("soft_edge", SOFT_EDGE)))
     return task
 
 

@@ -147,7 +147,7 @@ def _picture(file: str) -> Callable[[Graph], dict[str, Output]]:
     return lambda graph: {"picture": load(graph, "Your picture", file)["IMAGE"]}
 
 
-def _painted(graph: Graph) -> dict[str, Output]:
+def painted(graph: Graph) -> dict[str, Output]:
     loaded = load(graph, "Your picture: paint the object", "graft_cube_on_sand.png")
     return {"picture": loaded["IMAGE"], "mask": loaded["MASK"]}
 
@@ -158,17 +158,17 @@ def _placed(graph: Graph) -> dict[str, Output]:
     return {"picture": loaded["IMAGE"], "where": loaded["MASK"], "reference": reference["IMAGE"], "object": reference["MASK"]}
 
 
-def _pasted(graph: Graph) -> dict[str, Output]:
+def pasted(graph: Graph) -> dict[str, Output]:
     loaded = load(graph, "Your picture: paint where it goes", "graft_meadow.png")
     reference = load(graph, "Your reference: paint the object", "graft_drawn_cone.png")
-    pasted = graph.add(
+    together = graph.add(
         "GraftPasteObject",
         image=loaded["IMAGE"],
         reference=reference["IMAGE"],
         reference_mask=reference["MASK"],
         place=Choice("mask", mask=loaded["MASK"]),
     )
-    return {"picture": pasted["pasted"], "mask": pasted["mask"]}
+    return {"picture": together["pasted"], "mask": together["mask"]}
 
 
 def _referred(graph: Graph) -> dict[str, Output]:
@@ -197,7 +197,7 @@ TASKS = (
         "**Out of memory?** Open the node, and set *network* of Perceptual Loss to *latent*.",
         "grass, sky, a wall, water close over the gap, within minutes; what lies beyond the mask and its *soft_edge* stays to the bit.",
         "know what was really there, or remove an object that fills the picture.",
-        _painted,
+        painted,
         words={"what_it_shows": "a photo of a blue cube on sand", "without_the_object": "a photo of nothing on sand"},
         settings={"grow_mask": 2, "soft_edge": 2, "iterations": 100, "guidance": 1.5, **RULE},
     ),
@@ -273,7 +273,7 @@ TASKS = (
         "Pasted elsewhere already? Connect that picture and a mask of the object, and leave out **Paste Object**.",
         "closer light and colour, softer edges, sometimes a contact shadow, within minutes.",
         "turn the object, or redraw it in another style; for that there is **Place Object Into Picture**.",
-        _pasted,
+        pasted,
         words={"what_it_shows": "a photo of a blue cone on grass"},
         small=lambda: blueprints.harmonise(**RULE),
         settings={"iterations": 80, "guidance": 3.0, "grow_mask": 12, "soft_edge": 2},
