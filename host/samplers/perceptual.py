@@ -68,7 +68,9 @@ class PrivateVae:
     def __init__(self, vae) -> None:
         network = vae.first_stage_model
         if vae.latent_dim != 2 or not isinstance(vae.upscale_ratio, int):
-            raise GraftError(f"vae: {type(network).__name__} is not a VAE of pictures; connect a checkpoint's VAE or a TAESD")
+            raise GraftError(
+                f"vae: {type(network).__name__} is not a VAE of pictures; connect a checkpoint's VAE or a TAESD, or choose latent as the network"
+            )
         self.device, self.dtype, self.upscale = vae.device, vae.vae_dtype, vae.upscale_ratio
         with torch.inference_mode(False):
             self.network = _private(network).to(self.device, self.dtype).requires_grad_(False).eval()

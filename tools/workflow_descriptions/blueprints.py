@@ -81,8 +81,8 @@ def remove_object() -> Subgraph:
     return task
 
 
-def harmonise(**rule: str | float) -> Subgraph:
-    """`rule` is another optimizer and its learning rate."""
+def harmonise(network: str = "vae", **rule: str | float) -> Subgraph:
+    """`network` is Perceptual Loss's, `rule` another optimizer and its learning rate."""
     task = Subgraph(
         "Harmonise Pasted Object",
         "Makes light, colours and edges of a pasted object agree with the picture around it. The mask is the object. FreeCompose, with any model.",
@@ -97,7 +97,7 @@ def harmonise(**rule: str | float) -> Subgraph:
         empty = freecompose.prompt(task, model, "Empty prompt", "")
         stage = {"iterations": task.input("iterations", 200), "foreground_weight": task.input("keep_object", 0.1)}
         knobs = {name: task.input(name) for name in ("guidance", "seed")} | rule
-        keep_look = freecompose.keep_look(task, model)
+        keep_look = freecompose.keep_look(task, model, network)
         latent = freecompose.harmonised(task, model, fitted.picture, fitted.mask, keep_look, empty, shows, stage, **knobs)
         harmonised = freecompose.decode(task, model, latent)
     with task.group("3 Keep the rest"):

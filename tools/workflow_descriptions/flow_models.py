@@ -34,7 +34,8 @@ class File:
 
 @dataclass(frozen=True)
 class Family:
-    """A flow model as its workflows load it. `encoder_type` is CLIPLoader's; `shift` that of its noise levels, where a node sets it."""
+    """A flow model as its workflows load it. `encoder_type` is CLIPLoader's; `shift` that of its noise levels, where a node sets it;
+    `films` is whether its VAE is one of films."""
 
     name: str
     network: File
@@ -43,6 +44,7 @@ class Family:
     vae: File
     shift: float | None = None
     distilled: bool = False
+    films: bool = False
 
     @property
     def files(self) -> str:
@@ -64,6 +66,7 @@ QWEN_IMAGE = Family(
     "qwen_image",
     _QWEN_VAE,
     shift=3.1,
+    films=True,
 )
 QWEN_IMAGE_EDIT = Family(
     "Qwen-Image-Edit",
@@ -72,6 +75,7 @@ QWEN_IMAGE_EDIT = Family(
     "qwen_image",
     _QWEN_VAE,
     shift=3.1,
+    films=True,
 )
 Z_IMAGE = Family(
     "Z-Image",
@@ -210,7 +214,8 @@ def _harmonise(family: Family) -> Graph:
         pictures = pasted(graph)
     with graph.group("2 Harmonise"):
         guidance = {"guidance": 1.0} if family.distilled else {}
-        result = place(graph, blueprints.harmonise(), model, **pictures, size=SIDE, **guidance)
+        blueprint = blueprints.harmonise("latent" if family.films else "vae")
+        result = place(graph, blueprint, model, **pictures, size=SIDE, **guidance)
         graph.add("SaveImage", title="2 result", images=result["picture"], filename_prefix="Graft")
     return graph
 
@@ -238,7 +243,13 @@ def _instructed_qwen() -> Graph:
         fitted = _fitted(graph, loaded)
         prompts = [
             graph.add(
-                "TextEncodeQwenImageEditPlus", title=title, clip=model.clip, vae=model.vae, image1=fitted.picture, prompt=text, at=Place(column=1)
+                "TextEncodeQwenImageEditPlus",
+                title=title,
+                clip=model.clip,
+                vae=model.vae,
+                image1=fitted.picture,
+                prompt=text,
+                at=Place(column=1),
             )[0]
             for title, text in (("What to do", "Make the cube red."), ("Empty prompt", ""))
         ]

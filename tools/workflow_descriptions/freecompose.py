@@ -46,9 +46,10 @@ def prompt(graph: Graph, model: Model, title: str, text: str | Output) -> Output
     return graph.add("CLIPTextEncode", title=title, clip=model.clip, text=text, at=Place(column=0))[0]
 
 
-def keep_look(graph: Graph, model: Model) -> Output:
-    """The perceptual loss that needs no file."""
-    return graph.add("GraftPerceptualLoss", network=Choice("vae", vae=model.vae), at=Place(column=0))["perceptual"]
+def keep_look(graph: Graph, model: Model, network: str = "vae") -> Output:
+    """The perceptual loss that needs no file; by "latent" that of a model whose VAE is one of films."""
+    chosen = Choice("vae", vae=model.vae) if network == "vae" else Choice(network)
+    return graph.add("GraftPerceptualLoss", network=chosen, at=Place(column=0))["perceptual"]
 
 
 def encode_picture(graph: Graph, model: Model, picture: Output) -> Output:

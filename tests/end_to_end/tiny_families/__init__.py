@@ -30,7 +30,15 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "host"))
 WIDTH = 32
 TAPPED = 28
 """Layers of a text encoder: Flux.2's prompts are made of what its 9th, 18th and 27th show."""
-KL = {"double_z": True, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": []}
+KL = {
+    "double_z": True,
+    "resolution": 256,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_resolutions": [],
+}
 KL |= {"dropout": 0.0}
 WAN = {"z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_scales": [], "temperal_downsample": [False, True, True]}
 WAN |= {"dropout": 0.0, "image_channels": 3, "conv_out_channels": 3}
