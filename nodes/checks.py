@@ -28,13 +28,15 @@ OVERSHOOT = 0.25
 """So far beyond [0, 1] masks may lie, as enlarging makes them; they are clamped."""
 
 
-def received(inputs: Iterable[io.Input], values: dict, empty_in_some: frozenset[str] = frozenset()) -> dict:
+def received(
+    inputs: Iterable[io.Input], values: dict, empty_in_some: frozenset[str] = frozenset(), preset: frozenset[str] = frozenset()
+) -> dict:
     """The values of a node's inputs, each checked by its type, then with the model beside it.
 
-    `empty_in_some` are the mask inputs of which some masks of a batch may be empty.
+    `empty_in_some` are the mask inputs of which some masks of a batch may be empty, `preset` the inputs that may be left out.
     """
     inputs = list(inputs)
-    checked = _each(inputs, values)
+    checked = _each(inputs, values, preset)
     flat = list(_flat(inputs, checked))
     for name, kind, value in flat:
         if kind == "MASK":
@@ -46,14 +48,20 @@ def received(inputs: Iterable[io.Input], values: dict, empty_in_some: frozenset[
     return checked
 
 
-def _each(inputs: Iterable[io.Input], values: dict) -> dict:
+def _each(inputs: Iterable[io.Input], values: dict, preset: frozenset[str] = frozenset()) -> dict:
     checked = dict(values)
     for input in inputs:
         if values.get(input.id) is not None:
             checked[input.id] = CHECKS[input.get_io_type()](input.id, values[input.id], input)
-        elif input.id in values and not input.optional:
-            raise GraftError(f"{input.id}: nothing came through it; a loader may have found none in its file; connect another")
+        elif not input.optional and (input.id in values or input.id not in preset):
+            raise GraftError(f"{input.id}: {_missing(input)}")
     return checked
+
+
+def _missing(input: io.Input) -> str:
+    if isinstance(input, io.DynamicCombo.Input):  # The host leaves out a choice that its list has not.
+        return f"it is none of its choices; they are {', '.join(option.key for option in input.options)}"
+    return "nothing came through it; a loader may have found none in its file; connect another"
 
 
 def _flat(inputs: Iterable[io.Input], checked: dict) -> Iterator[tuple[str, str, Any]]:

@@ -40,15 +40,16 @@ class GraftNode(io.ComfyNode):
 
 def _checking(execute: Callable) -> Callable:
     takes = inspect.signature(execute)
+    preset = frozenset(name for name, parameter in takes.parameters.items() if parameter.default is not parameter.empty)
 
     @functools.wraps(execute)
     def checking(cls, *args, **kwargs):
-        bound = takes.bind(cls, *args, **kwargs)
+        bound = takes.bind_partial(cls, *args, **kwargs)  # what is missing, the checks refuse by its name
         named = {name: value for name, value in bound.arguments.items() if name != "cls"}
         rest = next((name for name, parameter in takes.parameters.items() if parameter.kind is parameter.VAR_KEYWORD), None)
         values = {**named, **named.pop(rest, {})}
         values.pop(rest, None)
         with naming.named(naming.executing_node()):
-            return execute(cls, **received(cls.define_schema().inputs, values, cls.EMPTY_IN_SOME))
+            return execute(cls, **received(cls.define_schema().inputs, values, cls.EMPTY_IN_SOME, preset))
 
     return checking

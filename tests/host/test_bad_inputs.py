@@ -4,6 +4,7 @@ The nodes are the live ones and so are their inputs: a new node is tried without
 no check, or no bad values below, fails.
 """
 
+import inspect
 import math
 import re
 from dataclasses import replace
@@ -226,6 +227,25 @@ def test_a_bad_value_is_refused_by_the_inputs_name(sd1, miniature_clip, gave, no
         if outcome != "refused by name":
             wrong.append(f"{case}: {outcome}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(("node_id", "name", "options", "input"), PLACES, ids=[f"{node_id}.{name}" for node_id, name, _, _ in PLACES])
+def test_an_input_that_is_left_out_is_refused_by_its_name(sd1, miniature_clip, gave, node_id, name, options, input):
+    """As the host leaves out a choice that its list has not. What `execute` has a value for may be left out, as in older workflows."""
+    preset = inspect.signature(NODES[node_id].execute).parameters
+    if input.optional or (name in preset and preset[name].default is not inspect.Parameter.empty):
+        return
+    node, model = NODES[node_id], model_for(node_id, sd1)
+    schema = node.define_schema()
+    given = left_out(good_inputs(schema.inputs, model, miniature_clip, options), name)
+    outcome = outcome_of(node, name, given, model)
+    gave("Bad inputs", schema.display_name, input.get_io_type(), f"{name} left out", outcome)
+    assert outcome == "refused by name"
+
+
+def left_out(given: dict, name: str) -> dict:
+    """The inputs without one, wherever a choice has put it."""
+    return {key: left_out(value, name) if isinstance(value, dict) else value for key, value in given.items() if key != name}
 
 
 LIMITS = {
