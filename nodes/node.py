@@ -44,7 +44,8 @@ def _checking(execute: Callable) -> Callable:
 
     @functools.wraps(execute)
     def checking(cls, *args, **kwargs):
-        bound = takes.bind_partial(cls, *args, **kwargs)  # what is missing, the checks refuse by its name
+        # Of a choice that is none the host leaves out all but the links of what it would bring; the checks refuse it by its name.
+        bound = takes.bind_partial(cls, *args, **{name: value for name, value in kwargs.items() if "." not in name})
         named = {name: value for name, value in bound.arguments.items() if name != "cls"}
         rest = next((name for name, parameter in takes.parameters.items() if parameter.kind is parameter.VAR_KEYWORD), None)
         values = {**named, **named.pop(rest, {})}

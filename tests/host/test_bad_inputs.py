@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from comfy_api.latest import io
-from every_node import NODES, PLACES, PROMPT, carried_out, changed_at, good_inputs, model_for
+from every_node import NODES, PLACES, PROMPT, carried_out, changed_at, good_inputs, inputs_of, model_for
 from graft.errors import GraftError
 from graft.host.models import pixel_diffusion
 from graft.inversion.trajectory import Trajectory
@@ -241,6 +241,13 @@ def test_an_input_that_is_left_out_is_refused_by_its_name(sd1, miniature_clip, g
     outcome = outcome_of(node, name, given, model)
     gave("Bad inputs", schema.display_name, input.get_io_type(), f"{name} left out", outcome)
     assert outcome == "refused by name"
+
+
+def test_links_of_a_choice_that_is_none_do_not_hide_it(sd1):
+    given = inputs_of("GraftOptimizeLatent", {"stage": "removal"}, sd1, None)
+    mask = given.pop("stage")["mask"]
+    with pytest.raises(GraftError, match=r"^stage: it is none of its choices; they are .*removal"):
+        NODES["GraftOptimizeLatent"].EXECUTE_NORMALIZED(**given, **{"stage.mask": mask})
 
 
 def left_out(given: dict, name: str) -> dict:
