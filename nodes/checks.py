@@ -53,7 +53,11 @@ def _each(inputs: Iterable[io.Input], values: dict, preset: frozenset[str] = fro
     for input in inputs:
         if values.get(input.id) is not None:
             checked[input.id] = CHECKS[input.get_io_type()](input.id, values[input.id], input)
-        elif not input.optional and (input.id in values or input.id not in preset):
+        elif input.optional or (input.id not in values and input.id in preset):
+            continue
+        elif input.id not in values and getattr(input, "default", None) is not None:
+            checked[input.id] = input.default
+        else:
             raise GraftError(f"{input.id}: {_missing(input)}")
     return checked
 

@@ -230,17 +230,19 @@ def test_a_bad_value_is_refused_by_the_inputs_name(sd1, miniature_clip, gave, no
 
 
 @pytest.mark.parametrize(("node_id", "name", "options", "input"), PLACES, ids=[f"{node_id}.{name}" for node_id, name, _, _ in PLACES])
-def test_an_input_that_is_left_out_is_refused_by_its_name(sd1, miniature_clip, gave, node_id, name, options, input):
-    """As the host leaves out a choice that its list has not. What `execute` has a value for may be left out, as in older workflows."""
-    preset = inspect.signature(NODES[node_id].execute).parameters
-    if input.optional or (name in preset and preset[name].default is not inspect.Parameter.empty):
+def test_an_input_that_is_left_out_has_its_default_or_is_refused_by_its_name(sd1, miniature_clip, gave, node_id, name, options, input):
+    """As the host leaves out a choice that its list has not."""
+    if input.optional:
         return
     node, model = NODES[node_id], model_for(node_id, sd1)
     schema = node.define_schema()
     given = left_out(good_inputs(schema.inputs, model, miniature_clip, options), name)
     outcome = outcome_of(node, name, given, model)
-    gave("Bad inputs", schema.display_name, input.get_io_type(), f"{name} left out", outcome)
-    assert outcome == "refused by name"
+    preset = inspect.signature(node.execute).parameters.get(name)
+    has_value = getattr(input, "default", None) is not None or (preset is not None and preset.default is not preset.empty)
+    expected, word = ("accepted, finite", "works") if has_value else ("refused by name", "refused by name")
+    gave("Bad inputs", schema.display_name, input.get_io_type(), f"{name} left out", word if outcome == expected else outcome)
+    assert outcome == expected
 
 
 def test_links_of_a_choice_that_is_none_do_not_hide_it(sd1):
