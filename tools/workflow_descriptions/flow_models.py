@@ -34,7 +34,7 @@ class File:
 
 @dataclass(frozen=True)
 class Family:
-    """A flow model as its workflows load it. `encoder_type` is CLIPLoader's; `shift` that of its noise levels, where a node sets it;
+    """A flow model as its workflows load it. `encoder_type` is CLIPLoader's; `shift` that of its noise levels, where the host's own is another;
     `films` is whether its VAE is one of films."""
 
     name: str
@@ -83,7 +83,6 @@ Z_IMAGE = Family(
     File("text_encoders", _QWEN_3, f"{_Z_IMAGE}/text_encoders"),
     "lumina2",
     File("vae", "ae.safetensors", f"{_Z_IMAGE}/vae"),
-    shift=3.0,
     distilled=True,
 )
 KLEIN = Family(
@@ -112,7 +111,7 @@ def load_family(graph: Graph, family: Family) -> Model:
     vae = graph.add("VAELoader", vae_name=family.vae.name, at=Place(column=0), properties=family.vae.properties)
     model = network[0]
     if family.shift is not None:
-        model = graph.add("ModelSamplingAuraFlow", model=model, shift=family.shift, at=Place(column=1))[0]
+        model = graph.add("ModelSamplingAuraFlow", model=model, shift=family.shift, at=Place(column=0))[0]
     return Model(model, clip[0], vae[0])
 
 
