@@ -1,6 +1,6 @@
 """Graft: training-free image composition and editing for ComfyUI."""
 
-WEB_DIRECTORY = "./web"  # ComfyUI serves the help pages in web/docs from there
+WEB_DIRECTORY = "./web"  # ComfyUI serves the help pages in web/docs from there, and gives the editor opening.js
 
 
 async def comfy_entrypoint():

@@ -205,7 +205,7 @@ def test_a_prompt_in_api_format_is_addressed_by_number_and_by_title(tmp_path, ba
 def test_an_input_of_a_subgraph_is_named_as_it_is_seen_outside(object_info):
     from batch.workflow import compiled
 
-    saved = json.loads((WORKFLOWS / "2 Edit Picture by Prompt (change, restyle).json").read_text(encoding="utf-8"))
+    saved = json.loads((WORKFLOWS / "2 Edit Picture by Prompt (restyle).json").read_text(encoding="utf-8"))
     flow = compiled(saved, object_info, {"p": "Edit Picture by Prompt.what_it_should_show"})
     (node, name), *_ = flow.find("p").places
     (shown,) = (outside for outside in saved["nodes"] if outside.get("title") == "Edit Picture by Prompt")

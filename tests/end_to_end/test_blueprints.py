@@ -30,7 +30,7 @@ SOURCES = {
 SMALLEST = {"size": 64, "steps": 4, "iterations": 2, "draws": 1, "grow_mask": 2, "soft_edge": 1}
 REACH = 10
 """How far a change may reach beyond the mask with these settings, in pixels of the working size."""
-SIZES = [(53, 37), (40, 150), (150, 40)]
+SIZES = [(37, 53), (40, 150), (150, 40)]
 """Odd, tall and wide: width and height."""
 REFERENCE_SIZE = (91, 77)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import operator
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from building import build_workflows
 from graph import Choice, Graph, Subgraph, to_prompt, to_workflow, without_titles
 from graph.drawing import bounds
+from graph.layout import VIEW_LEFT, VIEW_TOP
 from graph.wires import drawn, last_reroutes, wires
 from hosting.host_server import PACK_NAME
 from pictures.screenshot import Opened
@@ -19,6 +21,19 @@ from PIL import Image
 from workflow_descriptions import is_listed
 
 FILES = build_workflows.files()
+LEGIBLE = 9
+"""Pixels: the least size of letters on the screen."""
+MODEL_LOADERS = ("CheckpointLoaderSimple", "ControlNetLoader", "LoraLoader")
+FOUND = {
+    "erase": "Optimize Latent",
+    "inpaint": "Keep Outside Mask",
+    "remove": "Remove Object",
+    "prompt-to-prompt": "Cross-Attention Control",
+    "style transfer": "Mix h-Space",
+    "harmonize": "Harmonise Pasted Object",
+    "swap": "Swap a Word",
+}
+"""Words, and a node that the editor's search shows for them."""
 
 
 @pytest.fixture(scope="module", params=FILES, ids=[path.stem for path in FILES])
@@ -117,6 +132,41 @@ def test_a_note_is_as_large_as_its_text(opened, editor):
     assert 0.7 <= heights[0] / heights[1] <= 1
 
 
+def test_a_workflow_opens_at_its_view_on_a_note_that_can_be_read(opened, editor):
+    workflow, _, saved = opened
+    assert saved["extra"]["ds"] == workflow["extra"]["ds"]
+    (left, top, right, bottom), letters = editor.page.evaluate(
+        """() => {
+            const heading = app.graph._nodes.find(node => node.type === 'MarkdownNote').widgets[0].element.querySelector('h2')
+            const { left, top, right, bottom, height } = heading.getBoundingClientRect()
+            return [[left, top, right, bottom], parseFloat(getComputedStyle(heading).fontSize) * height / heading.offsetHeight]
+        }"""
+    )
+    assert letters >= LEGIBLE
+    window = editor.page.viewport_size
+    assert VIEW_LEFT <= left < right <= window["width"] and VIEW_TOP <= top < bottom <= window["height"]
+
+
+def test_the_editor_complains_of_missing_model_files_and_of_nothing_else(opened, editor):
+    """Each of them once: a node that is ringed in red, and one message."""
+    missing = {
+        node["id"]: node["widgets_values"][0]
+        for node in opened[0]["nodes"]
+        if node["type"] in MODEL_LOADERS and node["widgets_values"][0] not in choices(editor, node["id"])
+    }
+    said, ringed = editor.complaints()
+    assert sorted(ringed) == sorted(missing)
+    if len(missing) > 1:
+        assert [message.partition("\n")[0] for message in said] == [f"{len(missing)} errors found"]
+    else:
+        assert [message.partition("\n")[0] for message in said] == [f"{file} is missing" for file in missing.values()]
+
+
+def choices(editor, number: int) -> list[str]:
+    """The files that the loader of this id offers."""
+    return editor.page.evaluate("number => app.graph.getNodeById(number).widgets[0].options.values", number)
+
+
 def to_run(path: Path):
     """A study, which has no single result, takes a minute or two, and makes no step that the workflow of one result does not make."""
     titles = [node.get("title", "") for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]]
@@ -152,6 +202,55 @@ def test_a_run_is_cancelled_by_its_button_and_the_next_one_works(editor):
     assert "execution_interrupted" in [name for name, _ in cancelled["status"]["messages"]]
     editor.set_widget("Remove Object", "iterations", 2)
     assert editor.run()["status"]["status_str"] == "success"
+
+
+def test_undoing_a_change_leaves_the_view_that_its_user_has_chosen(editor):
+    editor.open_template(PACK_NAME, "MasaCtrl")
+    moved, view = editor.page.evaluate(
+        """async () => {
+            const changes = () => app.extensionManager.workflow.activeWorkflow.changeTracker
+            const [node] = app.graph._nodes
+            const before = node.pos[0]
+            node.pos[0] += 100
+            changes().captureCanvasState()
+            Object.assign(app.canvas.ds, { scale: 0.5, offset: [10, 20] })
+            await app.extensionManager.command.execute('Comfy.Undo')
+            return [app.graph.getNodeById(node.id).pos[0] - before, [app.canvas.ds.scale, ...app.canvas.ds.offset]]
+        }"""
+    )
+    assert moved == 0 and view == [0.5, 10, 20]
+
+
+def test_words_that_people_type_find_the_template_of_their_task(editor):
+    """The words in a template's name are a promise: its search looks at the beginning of names only."""
+    numbered = {path.stem: re.findall(r"[^(),]+", path.stem.partition(" (")[2]) for path in FILES if re.match(r"\d ", path.stem)}
+    words = [(word.strip(), title) for title, promised in numbered.items() for word in promised]
+    assert len(numbered) == 8 and len(words) > 8
+    plain = {
+        "remove": "1 Remove Object",
+        "swap": "3 Swap a Word",
+        "harmonize": "5 Harmonise Pasted Object",
+        "paste": "5 Harmonise Pasted Object",
+    }
+    words += [(word, title) for word, start in plain.items() for title in numbered if title.startswith(start)]
+    window = editor.show_templates(PACK_NAME, "")
+    for word, title in words:
+        window.get_by_placeholder("Search ...").fill("zzzz")
+        window.get_by_test_id(re.compile("template-workflow-")).first.wait_for(state="hidden")
+        window.get_by_placeholder("Search ...").fill(word)
+        window.get_by_test_id(f"template-workflow-{title}").wait_for(timeout=20_000)
+    editor.page.keyboard.press("Escape")
+
+
+def test_words_that_people_type_find_a_node_of_the_pack(editor):
+    editor.open({"nodes": [], "links": [], "groups": [], "version": 0.4})
+    search = editor.show_node_search()
+    for word, node in FOUND.items():
+        search.fill("zzzz")
+        editor.page.get_by_test_id("result-item").first.wait_for(state="hidden")
+        search.fill(word)
+        editor.found_node(node).wait_for(timeout=20_000)
+    editor.page.keyboard.press("Escape")
 
 
 def test_a_checkpoint_that_is_missing_is_offered(editor):

@@ -18,6 +18,9 @@ from .wires import Reroute, bodies, wires
 UPLOAD = "IMAGEUPLOAD"
 """The type of the button beside a list of pictures, which the form has in the list itself."""
 
+OPENS_AT_ITS_VIEW = "opensAtItsView"
+"""What web/opening.js looks for: the editor by itself shows a template whole, and heeds the view of other files only."""
+
 
 def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
     """The workflow as the editor saves it (format 0.4). ValueError names a node, input or output that the schema does not have."""
@@ -46,7 +49,7 @@ def to_workflow(graph: Graph, object_info: ObjectInfo) -> dict:
         "version": 0.4,
     }
     reroutes, last_of_links = _reroutes(workflow, drawn)
-    workflow["extra"]["ds"] = view(drawn.boxes, drawn.frames, reroutes)
+    workflow["extra"] |= {"ds": view(drawn.boxes, drawn.frames, reroutes), OPENS_AT_ITS_VIEW: True}
     if reroutes:
         extensions = [{"id": link, "parentId": reroute} for link, reroute in last_of_links.items()]
         workflow["extra"] |= {"linkExtensions": extensions, "reroutes": reroutes}

@@ -91,7 +91,7 @@ class Editor:
     def show_templates(self, pack: str, words: str) -> Locator:
         """Open the template browser, choose a pack in it and look for something; the browser's window."""
         self.page.locator(".templates-tab-button").click()
-        window = self.page.get_by_role("dialog").filter(has=self.page.get_by_test_id("template-workflows-content"))
+        window = self.page.get_by_role("dialog").filter(has=self.page.get_by_placeholder("Search ..."))
         window.get_by_text(re.compile(f"^{re.escape(pack)}$", re.IGNORECASE)).first.click()
         window.get_by_placeholder("Search ...").fill(words)
         return window
@@ -113,9 +113,9 @@ class Editor:
         self.page.evaluate(
             "([x, right]) => { app.canvas.ds.scale = 1; app.canvas.ds.offset = [x - right, 0] }", [FREE_PLACE[0] - 400, right]
         )
-        search = self._node_search()
-        search.get_by_role("textbox").or_(search.get_by_role("combobox")).fill(name)
-        self.page.get_by_test_id("result-item").filter(has=self.page.get_by_text(name, exact=True)).first.click()
+        search = self.show_node_search()
+        search.fill(name)
+        self.found_node(name).click()
         search.wait_for(state="hidden")
         self.page.mouse.click(*BESIDE)  # the new node follows the pointer until it is put down
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=len(graph["nodes"]))
@@ -139,15 +139,24 @@ class Editor:
         shown.wait_for()
         return shown.inner_text()
 
-    def _node_search(self) -> Locator:
-        """Open the search by a double click; by another, as anyone would, where the page did not take the first for one."""
+    def show_node_search(self) -> Locator:
+        """Open the search by a double click; by another, as anyone would, where the page did not take the first for one. The field to type in."""
         search = self.page.get_by_role("search")
         for _ in range(CLICKS):
             self.page.mouse.dblclick(*FREE_PLACE)
             with contextlib.suppress(TimeoutError):
                 search.wait_for(timeout=PATIENCE / CLICKS)
                 break
-        return search
+        return search.get_by_role("textbox").or_(search.get_by_role("combobox")).first
+
+    def found_node(self, name: str) -> Locator:
+        """The node of this name among what the search has found."""
+        return self.page.get_by_test_id("result-item").filter(has=self.page.get_by_text(name, exact=True)).first
+
+    def complaints(self) -> tuple[list[str], list[int]]:
+        """What the editor says is wrong with the open workflow, and the ids of the nodes that it rings in red."""
+        said = self.page.locator(".p-toast-message, [data-testid=error-overlay]").all_inner_texts()
+        return said, self.page.evaluate("() => app.graph._nodes.filter(node => node.has_errors).map(node => Number(node.id))")
 
     def saved(self) -> dict:
         """The open workflow as the editor would save it."""

@@ -35,9 +35,9 @@ SMALL_SIZE = 96
 class Easy:
     """A task: what its note says, and how its node is fed. `connect` adds the pictures and gives what the node takes of them.
 
-    `searched` are words that people look for it by. `words` are its prompts for the example pictures; `small` makes the blueprint with what only
-    the miniature needs inside, and `settings` are the miniature's outside. `model` and `result`
-    say where the loader and the finished picture stand.
+    `searched` are words that people look for it by: the template browser finds those that begin within the first 34 letters of its name. `words`
+    are its prompts for the example pictures; `small` makes the blueprint with what only the miniature needs inside, and `settings` are the
+    miniature's outside. `model` and `result` say where the loader and the finished picture stand.
     """
 
     blueprint: Callable[[], Subgraph]
@@ -203,7 +203,7 @@ TASKS = (
     ),
     Easy(
         blueprints.edit_by_prompt,
-        "change, restyle",
+        "restyle",
         free_prompt_editing.MINIATURE,
         "Changes what a picture shows by a prompt, and keeps its layout.",
         ("Choose your picture.", "Write what the new picture shows. The old picture needs no prompt."),
@@ -241,7 +241,7 @@ TASKS = (
     ),
     Easy(
         blueprints.place_object,
-        "insert, compose",
+        "insert",
         tf_icon.INTO_DRAWING,
         "Puts an object from one picture into another, and paints it in that one's style: a photo's into a painting.",
         (
@@ -260,7 +260,7 @@ TASKS = (
     ),
     Easy(
         blueprints.harmonise,
-        "blend, relight",
+        "blend",
         HARMONISATION,
         "Pastes an object into a picture and makes light, colours and edges agree.",
         (
