@@ -74,13 +74,15 @@ def test_nodes_and_their_inputs_are_labelled_in_the_language_of_the_editor(trans
 TEMPLATE, BLUEPRINT = "Try 4 Place Object Into Picture (miniature)", "Place Object Into Picture"
 
 
-def said_of_sockets(editor) -> dict[str, str]:
+def said_of_sockets(editor) -> list[str]:
     editor.open(json.loads(build_workflows.named(TEMPLATE).read_text(encoding="utf-8")))
-    return {name: editor.tooltip_of(BLUEPRINT, name) for name in ("where", "object")}
+    return [*(editor.tooltip_of(BLUEPRINT, name) for name in ("where", "object")), editor.tooltip_of(BLUEPRINT, "picture", "Output")]
 
 
-def expected(language: str) -> dict[str, str]:
-    return {name: blueprint_texts.TOOLTIPS[name][blueprint_texts.LANGUAGES.index(language)] for name in ("where", "object")}
+def expected(language: str) -> list[str]:
+    column = blueprint_texts.LANGUAGES.index(language)
+    texts = (blueprint_texts.TOOLTIPS["where"], blueprint_texts.TOOLTIPS["object"], blueprint_texts.RESULTS["picture"])
+    return [text[column] for text in texts]
 
 
 def test_sockets_of_a_blueprint_are_explained(editor):

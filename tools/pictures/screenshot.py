@@ -120,18 +120,18 @@ class Editor:
         self.page.mouse.click(*BESIDE)  # the new node follows the pointer until it is put down
         self.page.wait_for_function("count => app.graph._nodes.length > count", arg=len(graph["nodes"]))
 
-    def tooltip_of(self, title: str, input_: str) -> str:
-        """What the editor says of an input of the node of this title while the pointer rests on its socket."""
+    def tooltip_of(self, title: str, name: str, end: str = "Input") -> str:
+        """What the editor says of an input or "Output" of the node of this title while the pointer rests on its socket."""
         x, y = self.page.evaluate(
-            """([title, name]) => {
+            """([title, name, end]) => {
                 const node = app.graph._nodes.find(node => node.title === title)
                 app.canvas.ds.scale = 1
                 app.canvas.centerOnNode(node)
-                const [x, y] = app.canvas.ds.convertOffsetToCanvas(node.getInputPos(node.findInputSlot(name)))
+                const [x, y] = app.canvas.ds.convertOffsetToCanvas(node[`get${end}Pos`](node[`find${end}Slot`](name)))
                 const box = app.canvas.canvas.getBoundingClientRect()
                 return [x + box.left, y + box.top]
             }""",
-            [title, input_],
+            [title, name, end],
         )
         self.page.mouse.move(x + 40, y + 200)
         self.page.mouse.move(x, y, steps=3)

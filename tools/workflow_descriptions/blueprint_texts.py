@@ -1,6 +1,6 @@
-"""What the inputs of blueprints are for, in every language that the pack speaks.
+"""What the inputs and outputs of blueprints are for, in every language that the pack speaks.
 
-The editor looks for the tooltip of an input under the class of its node, which for a subgraph is the id of its definition. So these
+The editor looks for their tooltips under the class of its node, which for a subgraph is the id of its definition. So these
 texts are entries of the locales.
 """
 
@@ -149,8 +149,28 @@ TOOLTIPS: Mapping[str, tuple[str, str, str]] = {
 }
 """By the name of the input; in the order of LANGUAGES."""
 
+RESULTS: Mapping[str, tuple[str, str, str]] = {
+    "picture": (
+        "The finished picture, as large as yours.",
+        "完成的图片，与你的图片同样大小。",
+        "できあがった画像。あなたの画像と同じ大きさです。",
+    ),
+    "mask": (
+        "How unnatural each place is: white most.",
+        "每一处有多不自然：越白越不自然。",
+        "それぞれの場所の不自然さ：白いほど不自然です。",
+    ),
+}
+"""By the name of the output."""
+
 
 def entries(language: str) -> dict[str, dict[str, Any]]:
-    """What the locale of a language says of blueprints, by the id of each. A KeyError names an input without a text."""
+    """What the locale of a language says of blueprints, by the id of each. A KeyError names an input or output without a text."""
     column = LANGUAGES.index(language)
-    return {task.id: {"inputs": {name: {"tooltip": TOOLTIPS[name][column]} for name in task.kinds}} for task in blueprints()}
+    return {
+        task.id: {
+            "inputs": {name: {"tooltip": TOOLTIPS[name][column]} for name in task.kinds},
+            "outputs": {str(number): {"tooltip": RESULTS[name][column]} for number, name in enumerate(task.exits)},
+        }
+        for task in blueprints()
+    }
