@@ -156,8 +156,10 @@ def test_a_blueprint_gives_back_the_pictures_size_and_what_is_not_painted_to_the
     check_sizes(task, server, object_info, SIZES)
 
 
-@pytest.mark.full
-@TASKS
+@pytest.mark.parametrize(
+    "task",
+    [pytest.param(task, marks=[pytest.mark.full] if number else [], id=task.title) for number, task in enumerate(blueprints.blueprints())],
+)
 def test_so_it_does_with_a_large_photograph(task, server, object_info):
     check_sizes(task, server, object_info, [(4000, 3000)])
 
