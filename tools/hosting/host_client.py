@@ -240,7 +240,8 @@ def _name(node: str | None, prompt: Prompt) -> str:
 
 def _execution_error(data: dict, prompt: Prompt) -> str:
     trace = "".join(data.get("traceback", [])[-3:]).rstrip()
-    return f"{_name(data['node_id'], prompt)} failed with {data['exception_type']}: {data['exception_message'].strip()}\n{trace}"
+    kind = data["exception_type"].rpartition(".")[2]  # a pack's begins with the path of its folder
+    return f"{_name(data['node_id'], prompt)} failed with {kind}: {data['exception_message'].strip()}\n{trace}"
 
 
 def _refusal(answer: dict, prompt: Prompt) -> str:

@@ -59,7 +59,8 @@ def run_case(server: HostServer, case: Case, load_model: Loader, settings: Setti
             given = given or tuple(given_pictures.fetch(server.client, prompt, folder))
             outcomes.append(_run(server, prompt, way, folder / f"{file_stem(way)}.png"))
         except (PromptFailed, ValueError) as error:
-            outcomes.append(Outcome(way, failure=" ".join(str(error).splitlines()[:2])))
+            said = [line for line in str(error).splitlines()[:2] if not line.startswith("  File ")]
+            outcomes.append(Outcome(way, failure=" ".join(said)))
     return Shown(case, given, tuple(outcomes))
 
 
