@@ -23,7 +23,7 @@ from workflow_descriptions import is_listed
 FILES = build_workflows.files()
 LEGIBLE = 9
 """Pixels: the least size of letters on the screen."""
-MODEL_LOADERS = ("CheckpointLoaderSimple", "ControlNetLoader", "LoraLoader")
+MODEL_LOADERS = ("CheckpointLoaderSimple", "ControlNetLoader", "LoraLoader", "UNETLoader", "CLIPLoader", "VAELoader")
 FOUND = {
     "erase": "Optimize Latent",
     "inpaint": "Keep Outside Mask",
