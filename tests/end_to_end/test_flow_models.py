@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -73,10 +74,7 @@ def test_a_loader_offers_its_file_from_where_it_is_published(graph):
 
 def test_the_models_files_are_those_of_the_hosts_own_templates():
     """So nobody has to download another copy under another name."""
-    templates = pytest.importorskip("comfyui_workflow_templates_json")
-    from importlib import resources
-
-    folder = resources.files(templates) / "templates"
+    folder = resources.files("comfyui_workflow_templates_json") / "templates"
     text = "".join(path.read_text(encoding="utf-8") for path in folder.iterdir() if path.name.startswith("image_"))
     for family in (*flow_models.FAMILIES, flow_models.QWEN_IMAGE_EDIT):
         for file in (family.network, family.encoder, family.vae):

@@ -6,7 +6,7 @@ Files have the names and folders of ComfyUI's own templates, so that who runs th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graph import Graph, Group, Node, Output, Place
 
@@ -55,27 +55,21 @@ class Family:
 
 _QWEN, _QWEN_EDIT = "Comfy-Org/Qwen-Image_ComfyUI/resolve/main/split_files", "Comfy-Org/Qwen-Image-Edit_ComfyUI/resolve/main/split_files"
 _Z_IMAGE, _KLEIN = "Comfy-Org/z_image_turbo/resolve/main/split_files", "Comfy-Org/flux2-klein/resolve/main/split_files"
-_QWEN_VL = File("text_encoders", "qwen_2.5_vl_7b_fp8_scaled.safetensors", f"{_QWEN}/text_encoders")
-_QWEN_VAE = File("vae", "qwen_image_vae.safetensors", f"{_QWEN}/vae")
 _QWEN_3 = "qwen_3_4b.safetensors"
 
 QWEN_IMAGE = Family(
     "Qwen-Image",
     File("diffusion_models", "qwen_image_fp8_e4m3fn.safetensors", f"{_QWEN}/diffusion_models"),
-    _QWEN_VL,
+    File("text_encoders", "qwen_2.5_vl_7b_fp8_scaled.safetensors", f"{_QWEN}/text_encoders"),
     "qwen_image",
-    _QWEN_VAE,
+    File("vae", "qwen_image_vae.safetensors", f"{_QWEN}/vae"),
     shift=3.1,
     films=True,
 )
-QWEN_IMAGE_EDIT = Family(
-    "Qwen-Image-Edit",
-    File("diffusion_models", "qwen_image_edit_2511_fp8mixed.safetensors", f"{_QWEN_EDIT}/diffusion_models"),
-    _QWEN_VL,
-    "qwen_image",
-    _QWEN_VAE,
-    shift=3.1,
-    films=True,
+QWEN_IMAGE_EDIT = replace(
+    QWEN_IMAGE,
+    name="Qwen-Image-Edit",
+    network=File("diffusion_models", "qwen_image_edit_2511_fp8mixed.safetensors", f"{_QWEN_EDIT}/diffusion_models"),
 )
 Z_IMAGE = Family(
     "Z-Image",

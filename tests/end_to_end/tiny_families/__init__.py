@@ -62,21 +62,16 @@ def kl(channels: int, batch_norm: bool) -> torch.nn.Module:
     return AutoencoderKL(ddconfig={**KL, **parts, "ch": 128}, decoder_ddconfig={**KL, **parts, "ch": 32}, embed_dim=channels)
 
 
+QWEN = Family(
+    "qwen image",
+    "Qwen25_7BVLI_Config",
+    comfy.text_encoders.qwen_image.te,
+    comfy.text_encoders.qwen_image.QwenImageTokenizer,
+    lambda: WanVAE(dim=32, **WAN),
+)
 FAMILIES = {
-    "qwen_image": Family(
-        "qwen image",
-        "Qwen25_7BVLI_Config",
-        comfy.text_encoders.qwen_image.te,
-        comfy.text_encoders.qwen_image.QwenImageTokenizer,
-        lambda: WanVAE(dim=32, **WAN),
-    ),
-    "qwen_image_edit": Family(
-        "qwen image edit",
-        "Qwen25_7BVLI_Config",
-        comfy.text_encoders.qwen_image.te,
-        comfy.text_encoders.qwen_image.QwenImageTokenizer,
-        lambda: WanVAE(dim=32, **WAN),
-    ),
+    "qwen_image": QWEN,
+    "qwen_image_edit": dataclasses.replace(QWEN, network="qwen image edit"),
     "z_image": Family(
         "z image",
         "Qwen3_4BConfig",
