@@ -113,6 +113,6 @@ def column_control(matrix: Tensor, mapped: Tensor, active: Tensor, scale: Tensor
     taken = active * scale * mapped
     own = 1 - active + active * scale * (1 - mapped)
     columns = matrix * taken[:, None]
-    if matrix.shape[-1] == matrix.shape[-2] and torch.equal(columns, torch.diag_embed(taken)):
+    if torch.equal(columns, torch.diag_embed(taken)):
         columns = taken
     return ColumnControl(columns if columns.any() else None, own if own.any() else None)

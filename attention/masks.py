@@ -51,11 +51,9 @@ def token_mask(mask: Tensor, size: tuple[int, int], threshold: float, interpolat
 
 def word_mask(maps: Tensor, size: tuple[int, int], threshold: float, interpolation: Interpolation) -> Tensor:
     """Where words are looked at: (rows, h, w) -> (rows, *size), bool. SpecRef's mask_t: each row's map is brought to [0, 1],
-    resized, and only then compared, >= threshold. A map without contrast masks nothing."""
+    resized, and only then compared, >= threshold. A map without contrast is 0 / 0, and masks nothing."""
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
-    contrast = high - low
-    normalised = torch.where(contrast > 0, (maps - low) / contrast, torch.zeros_like(maps))
-    return resized(normalised, size, interpolation) >= threshold
+    return resized((maps - low) / (high - low), size, interpolation) >= threshold
 
 
 def blend_mask(maps: Tensor, size: tuple[int, int], threshold: float, pool: bool) -> Tensor:

@@ -131,7 +131,7 @@ def parse_windows(text: str, input_name: str) -> dict[str, tuple[float, float]]:
     windows = {}
     for name, value in _entries(text, input_name, "dog: 0.1-0.6"):
         numbers = re.fullmatch(r"(?:(\d*\.?\d+)\s*-\s*)?(\d*\.?\d+)", value, re.ASCII)
-        start, end = (float(number or 0) for number in numbers.groups()) if numbers else (1.0, 0.0)
+        start, end = (float(number or 0) for number in numbers.groups()) if numbers else (math.nan, math.nan)
         if not 0 <= start <= end <= 1:
             raise WordError(
                 f"{input_name}: '{value}' after '{name}' is not a part of the run; write {name}: 0.4 for its first 40 %, or {name}: 0.1-0.6"

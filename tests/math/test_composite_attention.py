@@ -181,7 +181,7 @@ def test_rows_with_masks_of_their_own_get_what_they_get_alone():
 def test_equal_masks_of_all_rows_are_one_group():
     object_mask, region_mask = MASKS["random"]
     (areas,) = token_areas(object_mask.expand(ROWS, -1), region_mask, torch.float64)
-    assert areas.rows is None
+    assert areas.rows is None and len(areas.tokens) == len(areas.members) == 3
     assert torch.equal(torch.cat(areas.tokens)[areas.back], torch.arange(TOKENS))
 
 

@@ -136,6 +136,12 @@ def test_a_control_that_takes_no_part_costs_no_second_attention():
     assert torch.equal(control.control(OWN, SOURCE_QUERY, SOURCE_KEY).apply(VALUE, attend), attend(QUERY, KEY, VALUE))
 
 
+def test_a_control_goes_to_a_device_with_what_it_has():
+    moved = ColumnControl(None, torch.ones(ROWS, LENGTH)).to(torch.device("meta"))
+    assert moved.from_source is None and moved.own.is_meta
+    assert ColumnControl(torch.ones(ROWS, LENGTH), None).to(torch.device("meta")).from_source.is_meta
+
+
 def test_chained_controls_edit_what_the_earlier_ones_made():
     other_query, other_key = draw(12, ROWS, QUERIES, CHANNELS), draw(13, ROWS, LENGTH, CHANNELS)
     first, second = inputs(20, ROWS, SOURCE_LENGTH), inputs(30, 1, LENGTH)

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler
 from graft.hspace.asymmetric_step import ancestral_levels, asymmetric_step, boosted_step, per_picture_noise
 from graft.hspace.calibration import calibrated, regularised
-from graft.hspace.schedules import COURSES, adapted_gamma, gammas, on_grid, pixel_sigma
+from graft.hspace.schedules import COURSES, GRID, adapted_gamma, gammas, on_grid, pixel_sigma
 from graft.hspace.slerp import MIXINGS, mix, norm_matched
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,11 +155,15 @@ def test_noise_belongs_to_the_picture():
 
 
 def test_regularised_has_the_plain_predictions_deviation_and_its_own_mean():
-    plain, edited = draw(0), 3 * draw(1) + 2
+    for size in (3, 0.01):
+        _has_its_deviation(size * draw(1) + 2, draw(0))
+    assert torch.equal(regularised(torch.ones(SHAPE), draw(0)), torch.ones(SHAPE))
+
+
+def _has_its_deviation(edited: Tensor, plain: Tensor) -> None:
     reg = regularised(edited, plain)
     torch.testing.assert_close(reg.std(dim=(1, 2, 3)), plain.std(dim=(1, 2, 3)), rtol=1e-12, atol=0)
     torch.testing.assert_close(reg.mean(dim=(1, 2, 3)), edited.mean(dim=(1, 2, 3)), rtol=1e-12, atol=1e-12)
-    assert torch.equal(regularised(torch.ones(SHAPE), plain), torch.ones(SHAPE))
 
 
 def test_omega_1_without_regularisation_is_no_injection():
@@ -211,6 +215,11 @@ def test_thirty_injections_at_most_however_many_steps(steps, count):
     assert int(chosen.sum()) == min(steps, 50)
 
 
+def test_the_grid_is_fifty_timesteps_from_end_to_end_and_of_as_many_all_count():
+    assert GRID == tuple(torch.linspace(0, 999, 50, dtype=torch.float64).int().tolist())
+    assert on_grid(torch.arange(949, 899, -1)).all()
+
+
 @pytest.mark.parametrize(("injections", "gamma"), [(30, 0.3), (18, 0.45), (12, 0.59), (8, 0.7), (4, 0.7)])
 def test_fewer_injections_get_a_larger_gamma_up_to_a_limit(injections, gamma):
     assert adapted_gamma(0.3, injections) == pytest.approx(gamma, abs=0.005)
@@ -228,6 +237,7 @@ def test_every_course_leaves_the_same_share_of_the_original(course, count):
 def test_courses_go_where_they_say():
     down, up, cosine = (gammas(0.3, 5, course) for course in ("decreasing", "increasing", "cosine"))
     assert sorted(down, reverse=True) == down and sorted(up) == up and sorted(cosine, reverse=True) == cosine
+    assert gammas(0.3, 2, "decreasing") == pytest.approx([1 - 0.7**2, 0]) and gammas(0.3, 1, "decreasing") == [0.3]
     assert down == pytest.approx(up[::-1]) and gammas(0.3, 5) == pytest.approx([0.3] * 5)
 
 

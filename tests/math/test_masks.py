@@ -50,12 +50,13 @@ def test_the_threshold_itself_belongs_to_the_mask():
     assert blend_mask(maps, (2, 2), 0.5, pool=False).tolist() == [[[False, False], [True, True]]]
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
 @pytest.mark.parametrize("level", [0.0, 0.3])
-def test_a_map_without_contrast_masks_nothing(level):
+def test_a_map_without_contrast_masks_nothing(level, threshold):
     """And leaves the other rows as they are."""
     maps = torch.stack([torch.full((4, 4), level), draw(3, 4, 4)])
-    mask = word_mask(maps, (8, 8), 0.5, "bilinear")
-    assert not mask[0].any() and torch.equal(mask[1:], word_mask(maps[1:], (8, 8), 0.5, "bilinear"))
+    mask = word_mask(maps, (8, 8), threshold, "bilinear")
+    assert not mask[0].any() and torch.equal(mask[1:], word_mask(maps[1:], (8, 8), threshold, "bilinear"))
 
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "area"])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from einops import rearrange
-from graft.attention.self_attention import keep_values_outside, replace_queries_and_keys
+from graft.attention.self_attention import keep_values_outside, replace_keys_and_values, replace_queries_and_keys
 
 ROWS, TOKENS, CHANNELS, HEADS = 2, 12, 8, 2
 
@@ -43,6 +43,19 @@ def test_strength_moves_hidden_states_from_the_target_to_the_source():
     torch.testing.assert_close(query, 0.75 * TARGET + 0.25 * SOURCE)
     torch.testing.assert_close(key, 0.75 * TARGET + 0.25 * SOURCE)
     assert torch.equal(value, TARGET)
+
+
+def test_each_input_has_a_part_of_its_own():
+    """Queries, keys and values that differ, as a transformer's do."""
+    query, key, value = draw(5, ROWS, TOKENS, CHANNELS), draw(6, ROWS, TOKENS, CHANNELS), draw(7, ROWS, TOKENS, CHANNELS)
+    half_way = replace_queries_and_keys((query, key, value), SOURCE, TARGET, 0.5)
+    torch.testing.assert_close(half_way, ((query + SOURCE) / 2, (key + TARGET) / 2, value))
+    assert replace_keys_and_values((query, key, value), SOURCE, TARGET) == (query, SOURCE, TARGET)
+
+
+def test_full_strength_is_the_source_itself_and_needs_nothing_finite_of_the_target():
+    query, key, value = replace_queries_and_keys((TARGET / 0, TARGET / 0, TARGET), SOURCE, SOURCE, 1.0)
+    assert query is SOURCE and key is SOURCE and value is TARGET
 
 
 def test_no_strength_changes_no_bit():

@@ -114,7 +114,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, object]]
             node,
             "value",
             None,
-            not node.value if isinstance(node.value, bool) else node.value + (isinstance(node.value, int) or node.value / 2),
+            not node.value if isinstance(node.value, bool) else node.value + (isinstance(node.value, int) or node.value / 2 or 1),
         )
 
 
