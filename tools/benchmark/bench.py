@@ -1,6 +1,7 @@
 """What the methods cost: as shipped, their network's rows alone, and the papers' procedures as their code runs them.
 
     python tools bench --comfyui PATH [METHOD ...] [--device cpu|cuda] [--rounds N] [--quick] [--write]
+    python tools bench --comfyui PATH --profile [METHOD ...]        where their time goes
 
 On a CPU the miniature and a random network in SD1.5's shape; on CUDA random networks in the shapes of SD1.5, SD2.1, SDXL and Flux, in both
 half precisions. Everything takes its turn in every round, and ratios are taken round by round, so that they hold when the machine's
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--network", action="append", help="of those of the device; by default all")
     parser.add_argument("--rounds", type=int, help="by default as many as the network needs")
     parser.add_argument("--quick", action="store_true", help="small networks of every kind, once: whether it all works")
+    parser.add_argument("--profile", action="store_true", help="which operators take the time, instead of the table")
     parser.add_argument("--write", action="store_true", help=f"into {DOCUMENT.parent.name}/")
     options = parser.parse_args()
     load_host(options.comfyui, cpu=options.device == "cpu")
@@ -34,7 +36,7 @@ def main() -> None:
     import comfy.utils
     import torch
 
-    from benchmark import networks, results
+    from benchmark import networks, profiling, results
     from benchmark.comparing import compare
     from benchmark.methods import METHODS
 
@@ -51,9 +53,15 @@ def main() -> None:
             subject = makers[name]()
             rounds = options.rounds or (1 if options.quick else subject.rounds)
             for method in chosen:
-                if method.serves(subject):
-                    print(f"{subject.name}: {method.title} ...", file=sys.stderr, flush=True)
+                if not method.serves(subject):
+                    continue
+                print(f"{subject.name}: {method.title} ...", file=sys.stderr, flush=True)
+                if options.profile:
+                    print(profiling.table(subject, method), end="\n\n", flush=True)
+                else:
                     found.append(compare(subject, method, rounds))
+    if options.profile:
+        return
     print(results.table(found))
     report = results.as_json(found)
     print(json.dumps(report))
