@@ -33,9 +33,9 @@ def angle(one: Tensor, other: Tensor) -> Tensor:
 
 
 @settings(max_examples=30, deadline=None)
-@given(gamma=st.floats(0, 1), scale=st.floats(0.1, 10), seed=st.integers(0, 1000))
-def test_slerp_keeps_the_norm_and_goes_gamma_of_the_angle(gamma, scale, seed):
-    h, content = draw(seed), scale * draw(seed + 1)
+@given(gamma=st.floats(0, 1), size=st.floats(1e-4, 10), scale=st.floats(1e-4, 10), seed=st.integers(0, 1000))
+def test_slerp_keeps_the_norm_and_goes_gamma_of_the_angle(gamma, size, scale, seed):
+    h, content = size * draw(seed), scale * draw(seed + 1)
     mixed = mix(h, content, gamma)
     torch.testing.assert_close(norm(mixed), norm(h), rtol=1e-12, atol=0)
     torch.testing.assert_close(angle(h, mixed), gamma * angle(h, content), rtol=1e-6, atol=1e-6)
@@ -245,4 +245,8 @@ def test_courses_go_where_they_say():
 def test_the_papers_noise_levels(timestep, sigma):
     assert pixel_sigma(timestep) == pytest.approx(sigma, abs=0.005)
     alphas = DDIMScheduler(beta_schedule="linear").alphas_cumprod.double()
-    assert pixel_sigma(timestep) == pytest.approx(float(((1 - alphas) / alphas).sqrt()[timestep]), rel=1e-4)
+    sigmas = ((1 - alphas) / alphas).sqrt()
+    assert pixel_sigma(timestep) == pytest.approx(float(sigmas[timestep]), rel=1e-4)
+    assert pixel_sigma(timestep + 0.5) == pytest.approx(float((sigmas[timestep] * sigmas[timestep + 1]).sqrt()), rel=1e-6)
+    assert pixel_sigma(999) == pytest.approx(float(sigmas[999]), rel=1e-4)
+    assert pixel_sigma(998.5) == pytest.approx(float((sigmas[998] * sigmas[999]).sqrt()), rel=1e-4)

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DPMSolverMultistepScheduler
-from graft.inversion.solvers import SOLVERS, Step, ddim_step, dpmpp_2m, invert, invert_ddim, noise_prediction, sample, sample_ddim
+from graft.inversion.solvers import (
+    SOLVERS, Prediction, Step, ddim_step, dpmpp_2m, dpmpp_prediction, dpmpp_step, invert, invert_ddim, noise_prediction, sample, sample_ddim,
+)  # fmt: skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -196,6 +198,16 @@ def test_fixed_point_round_trip_beats_the_usual_approximation_by_far():
 schedules = st.lists(st.floats(0.03, 2.0), min_size=1, max_size=8).map(
     lambda rises: torch.cumsum(torch.tensor([0.05, *rises], dtype=torch.float64), 0)
 )
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+@pytest.mark.parametrize("sigmas", [(5.0, 2.0), (2.0, 5.0), (2.0, 0.0)])
+def test_the_prediction_of_a_step_of_dpmpp_is_the_one_it_was_made_with(sigmas, second_order):
+    x, denoised, before = (torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in range(3))
+    sigma, sigma_next = torch.tensor(sigmas, dtype=torch.float64)
+    last = Prediction(before, torch.tensor(0.7, dtype=torch.float64)) if second_order else None
+    x_next = dpmpp_step(x, denoised, sigma, sigma_next, last)
+    torch.testing.assert_close(dpmpp_prediction(x, x_next, sigma, sigma_next, last), denoised, rtol=1e-10, atol=1e-10)
 
 
 @given(schedules, st.integers(1, 4))
