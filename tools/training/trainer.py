@@ -17,6 +17,7 @@ from torch import Tensor, nn
 SAVED_EVERY = 100
 """Steps between checkpoints; new scenes are looked for as often, so that a training that was stopped goes on as it would have."""
 WARM_UP = 200
+SMALLEST_MATRIX = 32
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def _seconds_of_a_product(dtype: torch.dtype) -> float:
 
 
 class Trainer:
-    """Trains a module through float32 masters, with Adam, averaged weights, warm-up and a linear final decay of the rate.
+    """Trains a module through float32 masters, with averaged weights, warm-up and a linear final decay of the rate. Matrices are trained with
+    Muon where bfloat16 is fast, in which it makes them orthogonal; all else with Adam.
 
     `checkpoint` holds masters, averages, optimiser state and the step, and is replaced in one go; a training that finds it goes on bit
     for bit. Without one, `start` (a file of `save_part`) gives the weights and the step; the optimiser warms up anew. `<checkpoint>.log`
@@ -66,7 +68,13 @@ class Trainer:
         self.parameters = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.masters = {name: parameter.detach().float().clone() for name, parameter in self.parameters.items()}
         self.averages = {name: master.clone() for name, master in self.masters.items()}
-        self.optimiser = torch.optim.AdamW(list(self.masters.values()), lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        # Muon takes matrices: a convolution's weights are one of (out, in x height x width).
+        chosen = _matrices(module) & self.masters.keys() if machine.dtype == torch.bfloat16 else set()
+        self.trained = {name: master.flatten(1) if name in chosen else master for name, master in self.masters.items()}
+        matrices, others = ([values for name, values in self.trained.items() if (name in chosen) is wanted] for wanted in (True, False))
+        self.optimisers = [torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)]
+        if matrices:
+            self.optimisers.append(torch.optim.Muon(matrices, lr=rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
         self.rate, self.steps, self.average, self.cool, self.checkpoint = rate, steps, average, 0.35, checkpoint
         self.step, self.warmed_from, self.losses, self.started = 0, 0, [], time.time()
         if checkpoint.exists():
@@ -77,7 +85,11 @@ class Trainer:
 
     def _resume(self, state: Mapping) -> None:
         self.step, self.warmed_from = state["step"], state["warmed_from"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        if len(state["optimisers"]) == len(self.optimisers):
+            for optimiser, known in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(known)
+        else:  # from a machine of another kind
+            self.warmed_from = self.step
         for name in self.masters:
             self.masters[name].copy_(state["masters"][name])
             self.averages[name].copy_(state["averages"][name])
@@ -98,13 +110,15 @@ class Trainer:
         """One optimiser step on `loss`."""
         loss.backward()
         for name, parameter in self.parameters.items():
-            self.masters[name].grad = None if parameter.grad is None else parameter.grad.float()
+            trained = self.trained[name]
+            trained.grad = None if parameter.grad is None else parameter.grad.float().view(trained.shape)
             parameter.grad = None
-        norm = nn.utils.clip_grad_norm_(list(self.masters.values()), 1.0)
+        norm = nn.utils.clip_grad_norm_(list(self.trained.values()), 1.0)
         warm = min(1.0, (self.step - self.warmed_from + 1) / WARM_UP)
         left = (self.steps - self.step) / (self.steps * self.cool)
-        self.optimiser.param_groups[0]["lr"] = self.rate * warm * min(1.0, max(left, 0.01))
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.param_groups[0]["lr"] = self.rate * warm * min(1.0, max(left, 0.01))
+            optimiser.step()
         self.step += 1
         weight = 1 - min(self.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.averages.values()), list(self.masters.values()), weight)
@@ -125,7 +139,7 @@ class Trainer:
     def save(self) -> None:
         state = {"step": self.step, "warmed_from": self.warmed_from, "masters": self.masters, "averages": self.averages}
         partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state | {"optimiser": self.optimiser.state_dict()}, partial)
+        torch.save(state | {"optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}, partial)
         partial.replace(self.checkpoint)
 
     @contextmanager
@@ -140,6 +154,12 @@ class Trainer:
     @property
     def unfinished(self) -> bool:
         return self.step < self.steps
+
+
+def _matrices(module: nn.Module) -> set[str]:
+    """Weights of linear layers and convolutions between others: not where a picture's three channels go in or out, nor embeddings."""
+    layers = {f"{name}.weight": layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+    return {name for name, layer in layers.items() if min(layer.weight.flatten(1).shape) >= SMALLEST_MATRIX}
 
 
 def averages_of(checkpoint: Path) -> tuple[dict[str, Tensor], int]:
