@@ -80,10 +80,10 @@ class PictureLoss:
 
     def value(self, latent: Tensor) -> Tensor:
         """(B,): the loss of each picture of a latent (B, C, h, w)."""
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.no_grad():
             values = []
             for rows, references in zip(self.parts, self.references, strict=True):
-                picture = self.decode(latent[rows].clone())
+                picture = self.decode(latent[rows])
                 losses = (self._loss(picture, region, own, rows) for region, own in zip(self.regions, references, strict=True))
                 values.append(torch.stack(tuple(losses)).sum(dim=0))
             return torch.cat(values)

@@ -108,12 +108,13 @@ def test_steps_are_torchs_own_on_the_given_gradient(rule):
 
 
 def test_sgd_moves_a_cell_alike_whatever_the_size_of_the_picture():
-    """The loss per cell has a gradient G / (h w)."""
+    """The loss per cell has a gradient G / (h w). Of a film of one frame as well."""
     moved = []
-    for side in (16, 64):
-        start = torch.zeros(1, 1, side, side, dtype=torch.float64)
-        moved.append(descend(start, Descent("sgd", 0.1), 1, lambda z, _: dds_gradient(torch.ones_like(z), 1.0, 1.0), lambda *_: None))
-    assert float(moved[0][0, 0, 0, 0]) == pytest.approx(float(moved[1][0, 0, 0, 0])) == pytest.approx(-0.1 * 2000 / RELEASED_CELLS)
+    for shape in ((16, 16), (64, 64), (16, 64), (1, 16, 64)):
+        start = torch.zeros(1, 1, *shape, dtype=torch.float64)
+        end = descend(start, Descent("sgd", 0.1), 1, lambda z, _: dds_gradient(torch.ones_like(z), 1.0, 1.0), lambda *_: None)
+        moved.append(float(end.flatten()[0]))
+    assert moved == pytest.approx([-0.1 * 2000 / RELEASED_CELLS] * 4)
 
 
 def test_the_start_is_left_as_it_was_and_inference_mode_does_not_matter():
@@ -138,6 +139,31 @@ def test_a_latent_that_has_settled_ends_the_descent_and_one_on_its_way_does_not(
     assert counted[-1] == 99
 
 
+@pytest.mark.parametrize("tolerance", [0.05, 0.5, 1.0])
+def test_means_of_windows_tell_when_a_latent_has_settled(tolerance):
+    """Written out: m_k is the mean of window k; |m_k - m_(k-1)| < tolerance |m_k - start|."""
+    start, window = normal(60, 1, 2, 2, 2), 3
+    course = [start + 3 * (1 - 0.8**index) + 0.02 * normal(61 + index, 1, 2, 2, 2) for index in range(1, 31)]
+    means = [sum(course[at : at + window]) / window for at in range(0, 30, window)]
+    ends = [at for at in range(1, 10) if (means[at] - means[at - 1]).norm() < tolerance * (means[at] - start).norm()]
+    plateau = Plateau(start, tolerance, window)
+    assert [index for index, latent in enumerate(course) if plateau.reached(latent)] == [window * at + window - 1 for at in ends]
+    assert len(ends) == {0.05: 6, 0.5: 9, 1.0: 9}[tolerance]
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.5])
+def test_what_has_not_moved_has_not_settled(tolerance):
+    still = Plateau(torch.zeros(1), tolerance)
+    assert not any(still.reached(torch.zeros(1)) for _ in range(200))
+
+
 def test_without_a_tolerance_nothing_settles():
     still = Plateau(torch.zeros(1), 0.0)
     assert not any(still.reached(torch.ones(1)) for _ in range(200))
+    counted = []
+    descend(torch.zeros(1, 1, 2, 2), Descent(), 100, lambda z, _: torch.ones_like(z), lambda _, i: counted.append(i))
+    assert len(counted) == 100
+
+
+def test_unless_told_otherwise_it_is_adam_as_in_the_article():
+    assert Descent() == Descent("adam", 0.05)

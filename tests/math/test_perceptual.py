@@ -79,12 +79,18 @@ def test_half_precision_features_are_compared_in_float32():
 
 
 def test_many_pictures_are_taken_a_few_at_a_time_to_the_same_result(monkeypatch):
-    whole = PictureLoss(DECODER, features, SOURCE, [Region(LEFT.expand(3, -1, -1, -1), 0.3)])
-    monkeypatch.setattr(perceptual, "PIXELS_AT_ONCE", 2 * 64)
-    shown = []
-    split = PictureLoss(lambda z: shown.append(len(z)) or DECODER(z), features, SOURCE, [Region(LEFT.expand(3, -1, -1, -1), 0.3)])
-    torch.testing.assert_close(split.gradient(LATENT), whole.gradient(LATENT))
-    assert shown == [2, 1, 2, 1]
+    regions = [Region(LEFT.expand(3, -1, -1, -1), 0.3), Region(1 - LEFT, 0.1)]
+    whole = PictureLoss(DECODER, features, SOURCE, regions)
+    for pixels, parts in ((2 * 64, [2, 1]), (10, [1, 1, 1])):
+        monkeypatch.setattr(perceptual, "PIXELS_AT_ONCE", pixels)
+        shown = []
+        split = PictureLoss(lambda z, shown=shown: shown.append(len(z)) or DECODER(z), features, SOURCE, regions)
+        torch.testing.assert_close(split.gradient(LATENT), whole.gradient(LATENT))
+        assert shown == 2 * parts
+
+
+def test_unless_told_otherwise_they_count_in_every_iteration():
+    assert PictureLoss(DECODER, features, SOURCE, REGIONS).every == LatentLoss(SOURCE, REGIONS).every == 1
 
 
 def test_it_works_in_inference_mode_with_inference_tensors():
@@ -137,4 +143,7 @@ def test_the_latent_stand_in_is_a_weighted_square():
         squares = (z - SOURCE).square().sum(dim=1, keepdim=True)
         return sum(region.weight * (region.mask * squares).mean(dim=(1, 2, 3)) for region in regions)
 
-    torch.testing.assert_close(LatentLoss(SOURCE, regions).gradient(LATENT), differences(value, LATENT), rtol=1e-5, atol=1e-8)
+    gradient = LatentLoss(SOURCE, regions).gradient(LATENT)
+    torch.testing.assert_close(gradient, differences(value, LATENT), rtol=1e-5, atol=1e-8)
+    film = LatentLoss(SOURCE[:, :, None], [Region(region.mask[:, :, None], region.weight) for region in regions])
+    assert torch.equal(film.gradient(LATENT[:, :, None]), gradient[:, :, None])

@@ -28,8 +28,8 @@ def test_stored_levels_come_back_bit_for_bit():
 def test_a_level_off_by_rounding_is_the_stored_one():
     stored = trajectory()
     assert torch.equal(stored.at(5.0 * (1 + 2e-7)), stored.latents[1])
-    assert stored.nearest(5.0 * 1.001) is None
-    assert stored.nearest(0.003) is None
+    assert stored.nearest(5.0 * (1 + 0.9e-4)) == 1 and stored.nearest(5.0 * (1 + 1.2e-4)) is None
+    assert stored.nearest(0.9e-6) == 4 and stored.nearest(1.2e-6) is None
 
 
 @given(st.floats(0.0, 80.0))
@@ -99,7 +99,7 @@ def test_bottlenecks_of_another_shape_or_that_are_no_numbers_are_refused(bottlen
 
 
 def test_a_saved_trajectory_comes_back_bit_for_bit(tmp_path):
-    stored, path = trajectory(), tmp_path / "new folder" / "cat.safetensors"
+    stored, path = trajectory(), tmp_path / "new" / "folder" / "cat.safetensors"
     stored.save(path)
     loaded = Trajectory.load(path, stored.model)
     for field in dataclasses.fields(Trajectory):
@@ -246,6 +246,8 @@ def test_the_released_code_never_shows_the_highest_level_and_stays_a_level_behin
     assert float(added.left_behind_at(1.0)) == 4.0  # nothing is above the first evaluation's level that was ever shown
     assert float(added.left_behind_at(0.0)) == pytest.approx(4.0 / 2**0.5)
     assert float(flow.left_behind_at(0.0)) == 4.0 and float(flow.left_behind_at(1.0)) == 4.0
+    close = dataclasses.replace(flow, sigmas=torch.tensor([3.0, 2.9, 2.8]))
+    assert float(close.left_behind_at(2.8)) == 4.0
 
 
 def test_bottlenecks_belong_to_every_level_but_the_last():
@@ -259,6 +261,15 @@ def test_bottlenecks_belong_to_every_level_but_the_last():
 @pytest.mark.parametrize(("steps", "skip", "level"), [(50, 0.58, 29), (50, 0.0, 0), (4, 0.99, 3), (4, 0.5, 2), (3, 1 / 3, 1)])
 def test_a_part_of_the_steps_is_counted_whatever_floats_make_of_it(steps, skip, level):
     assert Trajectory(torch.zeros(steps + 1, 1, 4, 1, 1), torch.arange(steps + 1.0).flip(0), "ddim", "m", "c").after(skip) == level
+
+
+def test_a_message_lists_eight_levels_and_of_more_the_last():
+    def told(levels: int) -> str:
+        with pytest.raises(TrajectoryError) as refusal:
+            Trajectory(torch.zeros(levels, 1, 4, 1, 1), torch.arange(1.0, levels + 1), "ddim", "m", "c")
+        return str(refusal.value)
+
+    assert told(8).endswith("got 1, 2, 3, 4, 5, 6, 7, 8") and told(9).endswith("got 1, 2, 3, 4, 5, 6, 7, 8, ... 9")
 
 
 def test_it_is_printed_in_a_line():

@@ -33,6 +33,16 @@ def test_pictures_of_the_prior_are_as_expected_however_uncertain_a_cell_is():
         assert float(unexpected.abs().max()) < 0.15 * float(total[4:].mean())
 
 
+def test_the_wanted_change_is_the_square_of_what_prediction_and_picture_differ_by():
+    latent, denoised = normal(2, 4, 3, 5), normal(2, 4, 3, 5)
+    expected = sum((denoised[:, channel] - latent[:, channel]) ** 2 for channel in range(4))
+    torch.testing.assert_close(wanted_change(latent, denoised), expected)
+
+
+def test_a_change_that_is_the_same_everywhere_is_so_at_the_border_too():
+    assert torch.equal(strength(torch.full((1, 4, 4), 4.0)), torch.full((1, 4, 4), 2.0))
+
+
 def test_what_the_prior_does_not_know_is_unexpected():
     """A cell three deviations off: by what the mean prediction would move it, less what it moves by chance."""
     deviation, alpha, beta = torch.tensor(1.0).double(), 1.0, 0.5
