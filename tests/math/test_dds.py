@@ -142,7 +142,7 @@ def test_a_latent_that_has_settled_ends_the_descent_and_one_on_its_way_does_not(
 @pytest.mark.parametrize("tolerance", [0.05, 0.5, 1.0])
 def test_means_of_windows_tell_when_a_latent_has_settled(tolerance):
     """Written out: m_k is the mean of window k; |m_k - m_(k-1)| < tolerance |m_k - start|."""
-    start, window = normal(60, 1, 2, 2, 2), 3
+    start, window = 10 + normal(60, 1, 2, 2, 2), 3
     course = [start + 3 * (1 - 0.8**index) + 0.02 * normal(61 + index, 1, 2, 2, 2) for index in range(1, 31)]
     means = [sum(course[at : at + window]) / window for at in range(0, 30, window)]
     ends = [at for at in range(1, 10) if (means[at] - means[at - 1]).norm() < tolerance * (means[at] - start).norm()]
@@ -166,4 +166,5 @@ def test_without_a_tolerance_nothing_settles():
 
 
 def test_unless_told_otherwise_it_is_adam_as_in_the_article():
-    assert Descent() == Descent("adam", 0.05)
+    optimizer = Descent().optimizer(torch.zeros(1))
+    assert isinstance(optimizer, torch.optim.Adam) and optimizer.param_groups[0]["lr"] == 0.05

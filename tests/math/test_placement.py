@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from graft.composition.outlines import outlined
+from graft.composition.outlines import outlined, reduced
 from graft.composition.placement import Place, PlacementError, place_reference, require_size
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -288,6 +288,19 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes():
 
 
 # Outlines
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"), [((64, 40), (64, 40)), ((1024, 30), (1024, 30)), ((2048, 1536), (1024, 768)), ((3, 4096), (1, 1024))]
+)
+def test_pictures_are_shown_no_larger_than_an_editor_shows_them(size, shown):
+    image = draw(8, 1, *size, 3)
+    made = reduced(image)
+    assert made.shape == (1, *shown, 3)
+    torch.testing.assert_close(made.mean(), image.mean())
+    if size == (2048, 1536):
+        torch.testing.assert_close(made[0, 5, 7], image[0, 10:12, 14:16].mean(dim=(0, 1)))
+    assert made is image or size != shown
 
 
 def test_an_outline_is_the_masks_inner_edge_and_nothing_else():

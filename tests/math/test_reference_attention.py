@@ -46,6 +46,13 @@ def test_attention_within_masks_is_the_formula():
     torch.testing.assert_close(edited, sr_attention(SOME_QUERIES, SOME_KEYS), rtol=1e-10, atol=1e-10)
 
 
+def test_rows_of_as_many_queries_need_no_filling_up():
+    queries = SOME_QUERIES[:1].expand(ROWS, -1)
+    assert Region.of(queries, SOME_KEYS).own is None and not Region.of(queries, SOME_KEYS).everything
+    edited = attend_within(OWN, QUERY, KEY, VALUE, queries, SOME_KEYS, attend)
+    torch.testing.assert_close(edited, sr_attention(queries, SOME_KEYS), rtol=1e-10, atol=1e-10)
+
+
 def test_masks_of_everything_are_plain_attention_to_the_other_picture():
     ones = torch.ones(ROWS, QUERIES, dtype=torch.bool), torch.ones(ROWS, KEYS, dtype=torch.bool)
     torch.testing.assert_close(attend_within(OWN, QUERY, KEY, VALUE, *ones, attend), attend(QUERY, KEY, VALUE), rtol=1e-10, atol=1e-10)

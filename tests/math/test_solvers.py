@@ -6,7 +6,8 @@ import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DPMSolverMultistepScheduler
 from graft.inversion.solvers import (
-    SOLVERS, Prediction, Step, ddim_step, dpmpp_2m, dpmpp_prediction, dpmpp_step, invert, invert_ddim, noise_prediction, sample, sample_ddim,
+    SOLVERS, Prediction, Step, ddim_step, dpmpp_2m, dpmpp_prediction, dpmpp_step, invert, invert_ddim, looks_back, noise_prediction, sample,
+    sample_ddim,
 )  # fmt: skip
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -198,6 +199,11 @@ def test_fixed_point_round_trip_beats_the_usual_approximation_by_far():
 schedules = st.lists(st.floats(0.03, 2.0), min_size=1, max_size=8).map(
     lambda rises: torch.cumsum(torch.tensor([0.05, *rises], dtype=torch.float64), 0)
 )
+
+
+def test_the_first_step_of_dpmpp_has_nothing_to_look_back_at():
+    assert [looks_back(index, 12) for index in range(3)] == [False, True, True] and looks_back(11, 12)
+    assert [looks_back(index, 3) for index in range(3)] == [False, True, False]
 
 
 @pytest.mark.parametrize("second_order", [False, True])
