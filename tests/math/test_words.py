@@ -124,7 +124,9 @@ def test_the_largest_weights_are_weights():
     assert parse_numbers("dog: 100, tail: -100", "weights") == {"dog": 100, "tail": -100}
 
 
-@pytest.mark.parametrize("text", ["dog", "dog 2", ": 2", "dog:", "dog: 2, tail", "dog: two", "dog: nan", "dog: inf", "dog: 0,5", "dog: 101"])
+@pytest.mark.parametrize(
+    "text", ["dog", "dog 2", ": 2", "dog:", "dog: 2, tail", "dog: two", "dog: nan", "dog: inf", "dog: 0,5", "dog: 101"]
+)
 def test_what_is_no_number_after_a_name_is_refused(text):
     with pytest.raises(WordError, match=r"^weights: .*(dog|tail|5).*: 2$"):
         parse_numbers(text, "weights")
