@@ -216,7 +216,7 @@ def test_thirty_injections_at_most_however_many_steps(steps, count):
 
 
 def test_the_grid_is_fifty_timesteps_from_end_to_end_and_of_as_many_all_count():
-    assert GRID == tuple(torch.linspace(0, 999, 50, dtype=torch.float64).int().tolist())
+    assert tuple(torch.linspace(0, 999, 50, dtype=torch.float64).int().tolist()) == GRID
     assert on_grid(torch.arange(949, 899, -1)).all()
 
 

@@ -6,7 +6,18 @@ import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DPMSolverMultistepScheduler
 from graft.inversion.solvers import (
-    SOLVERS, Prediction, Step, ddim_step, dpmpp_2m, dpmpp_prediction, dpmpp_step, invert, invert_ddim, looks_back, noise_prediction, sample,
+    SOLVERS,
+    Prediction,
+    Step,
+    ddim_step,
+    dpmpp_2m,
+    dpmpp_prediction,
+    dpmpp_step,
+    invert,
+    invert_ddim,
+    looks_back,
+    noise_prediction,
+    sample,
     sample_ddim,
 )  # fmt: skip
 from hypothesis import given, settings
