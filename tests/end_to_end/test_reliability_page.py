@@ -19,7 +19,9 @@ def columns(table: str) -> set[str]:
 
 def ours(object_info: dict) -> dict[str, dict]:
     """The pack's nodes by the names that artists see; what a refusal becomes has none."""
-    return {about["display_name"]: about for name, about in object_info.items() if name.startswith("Graft") and about["display_name"] != name}
+    return {
+        about["display_name"]: about for name, about in object_info.items() if name.startswith("Graft") and about["display_name"] != name
+    }
 
 
 def test_the_page_is_made_of_its_record():
