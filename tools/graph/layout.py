@@ -214,9 +214,9 @@ def _width(built: Built, sockets: list[Slot], widgets: list[tuple[Slot, Any]]) -
 
 
 def shows_picture(schema: Mapping[str, Any]) -> bool:
-    """Whether the editor draws a picture in the node: those that upload one, and those that end a graph and handle pictures."""
+    """Whether the editor draws a picture in the node: those that upload one, and those that end a graph and handle pictures or masks."""
     specs = [spec for name, group in schema["input"].items() if name != "hidden" for spec in group.values()]
     if any(len(spec) > 1 and spec[1].get("image_upload") for spec in specs):
         return True
-    pictures = "IMAGE" in [*schema["output"], *(spec[0] for spec in specs)]
-    return pictures and bool(schema.get("output_node") or schema.get("has_intermediate_output"))
+    handled = [*schema["output"], *(spec[0] for spec in specs)]
+    return ("IMAGE" in handled or "MASK" in handled) and bool(schema.get("output_node") or schema.get("has_intermediate_output"))
