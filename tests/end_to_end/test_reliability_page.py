@@ -8,6 +8,9 @@ from checking.case_record import Case
 from checking.core_nodes import UNTRIED
 from checking.mutants import EXCHANGED, mutants
 
+CALL_NOTHING = {"Compose Noise", "Keep Features", "Load Trajectory", "Start From Trajectory", "Uniform Time Scheduler"}
+"""What takes a model to read something off it, and neither runs it nor is an edit of a run."""
+
 
 def rows(table: str) -> set[str]:
     return {row for name, row, *_ in report.read()["cases"] if name == table}
@@ -45,7 +48,9 @@ def takes(about: dict, table: str) -> bool:
     kinds = {spec[0] for part in ("required", "optional") for spec in about["input"].get(part, {}).values() if isinstance(spec[0], str)}
     if table == "Equal requests":
         return True
-    return bool(kinds & {"GUIDER", "VAE", "CLIP"}) if table == "Faults" else bool(about["input"].get("required"))
+    if table == "Faults":
+        return bool(kinds & {"MODEL", "GUIDER", "VAE", "CLIP"}) and about["display_name"] not in CALL_NOTHING
+    return bool(about["input"].get("required"))
 
 
 def test_every_core_node_that_changes_a_model_is_paired_or_said_not_to_be(object_info):

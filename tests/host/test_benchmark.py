@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from benchmark import bench, networks, results
+from benchmark import bench, networks, profiling, results
 from benchmark.comparing import compare
 from benchmark.methods import METHODS
 
@@ -50,6 +50,14 @@ def test_the_rows_alone_are_part_of_what_the_method_takes(subjects):
     result = compare(subject_of(subjects, "flux"), METHODS["free_prompt_editing"], rounds=2)
     assert all(len(part.rounds) == 2 and part.median > 0 for part in (result.shipped, result.rows_alone, result.naive))
     assert result.overhead.median > 0.7
+
+
+def test_a_profile_says_what_either_side_spends_its_time_on(subjects):
+    subject, method = subject_of(subjects, "sd15"), METHODS["free_prompt_editing"]
+    assert profiling.operators(lambda: method.procedure(subject))["_softmax"] > 0, "the procedure builds its maps"
+    head, _, *rows, total = [line.strip("| ").split(" | ") for line in profiling.table(subject, method).splitlines()]
+    assert head == ["Free-Prompt-Editing, small sd15, 128 px", "shipped, s", "naive, s"] and len(rows) == profiling.SHOWN
+    assert all(sum(float(row[side]) for row in rows) <= float(total[side]) + 0.05 for side in (1, 2)) and float(total[1]) > 0
 
 
 def test_an_edit_of_other_settings_is_told_from_the_papers(subjects, monkeypatch):

@@ -16,8 +16,8 @@ SHOWN = 8
 
 def operators(work: Callable[[], Any]) -> dict[str, float]:
     """Seconds that each operator took itself, without what it calls."""
-    places = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * torch.cuda.is_available()]
-    with profile(activities=places, acc_events=True) as profiled:
+    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * torch.cuda.is_available()]
+    with profile(activities=activities, acc_events=True) as profiled:  # else it warns of cycles that there are not
         work()
     times = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
     return {event.key.removeprefix("aten::"): getattr(event, times) / 1e6 for event in profiled.key_averages()}

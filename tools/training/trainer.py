@@ -18,6 +18,7 @@ SAVED_EVERY = 100
 """Steps between checkpoints; new scenes are looked for as often, so that a training that was stopped goes on as it would have."""
 WARM_UP = 200
 SMALLEST_MATRIX = 32
+"""The shorter side of weights that are trained as a matrix."""
 
 
 @dataclass(frozen=True)
