@@ -121,6 +121,30 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(work, machine, name, tm
         assert all(torch.equal(value, broken[part][key]) for key, value in unbroken[part].items())
 
 
+def test_matrices_are_trained_with_muon_where_bfloat16_is_and_either_kind_of_machine_goes_on_from_the_other(tmp_path):
+    """Muon's step of a convolution's weights is a matrix of which most singular values are nearly equal."""
+    from training.trainer import Machine, Trainer
+
+    def made(dtype: torch.dtype):
+        machine = Machine(torch.device("cpu"), dtype)
+        torch.manual_seed(0)
+        network = machine.place(torch.nn.Sequential(torch.nn.Conv2d(3, 32, 3), torch.nn.Conv2d(32, 32, 3)))
+        return network, Trainer(network, machine=machine, rate=1e-3, steps=9, average=0.9, checkpoint=tmp_path / "it.pt")
+
+    with torch.inference_mode(False), torch.enable_grad():
+        network, trainer = made(torch.bfloat16)
+        assert [type(optimiser).__name__ for optimiser in trainer.optimisers] == ["AdamW", "Muon"]
+        before = trainer.masters["1.weight"].clone()
+        trainer.update(network(torch.rand(2, 3, 8, 8, dtype=torch.bfloat16)).square().mean())
+        values = torch.linalg.svdvals((trainer.masters["1.weight"] - before).flatten(1))
+        assert values.median() > values.max() / 2
+        trainer.save()
+        _, other = made(torch.float32)
+    assert [type(optimiser).__name__ for optimiser in other.optimisers] == ["AdamW"]
+    assert other.step == other.warmed_from == 1
+    assert all(torch.equal(value, other.masters[name]) for name, value in trainer.masters.items())
+
+
 def test_a_training_without_a_checkpoint_starts_from_exported_weights(weights, machine, tmp_path):
     from training.trainer import Trainer, load_part
 
