@@ -12,6 +12,7 @@ from torch import Tensor
 from ...attention.composite_attention import Areas, QueryKey, compose_queries_and_keys, composite_attention, token_areas
 from ...attention.masks import token_mask
 from ...attention.self_attention import Attend, Plain, Region
+from ..engine.masks import PerGrid
 from ..engine.plan import Place, RunningEdit
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
@@ -69,8 +70,8 @@ class RunningCompositeAttention(RunningEdit):
         self.main, self.reference = edit.main, edit.reference
         self.streams = (self.main, self.reference)
         self.windows = (Window.of_percent(run.model, 0.0, edit.end),)
-        self._masks: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
-        self._areas: dict[tuple[tuple[int, int], bool], Sequence[Areas]] = {}
+        self._masks: PerGrid[tuple[Tensor, Tensor]] = PerGrid()
+        self._areas: PerGrid[Sequence[Areas]] = PerGrid()
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         return tap == self.tap and stream in self.streams and layer in self.edit.layers
@@ -90,17 +91,16 @@ class RunningCompositeAttention(RunningEdit):
 
     def masks(self, place: Place, value: Tensor) -> tuple[Tensor, Tensor]:
         """Object and region on the layer's grid."""
-        if place.grid not in self._masks:
-            self._masks[place.grid] = self.edit.on(place.grid, value.device)
-        return self._masks[place.grid]
+        return self._masks.of(place.grid, lambda: self.edit.on(place.grid, value.device))
 
     def areas(self, place: Place, value: Tensor, background_only: bool = False) -> Sequence[Areas]:
         """The areas of the layer's grid; with `background_only` the object belongs to the gap."""
-        asked = place.grid, background_only
-        if asked not in self._areas:
+
+        def found() -> Sequence[Areas]:
             object_mask, region = self.masks(place, value)
-            self._areas[asked] = token_areas(object_mask & (not background_only), region, value.dtype)
-        return self._areas[asked]
+            return token_areas(object_mask & (not background_only), region, value.dtype)
+
+        return self._areas.of((place.grid, background_only), found)
 
 
 class RunningLightAttention(RunningCompositeAttention):
@@ -125,7 +125,7 @@ class RunningReleasedAttention(RunningCompositeAttention):
         self.main, self.reference = (replace(stream, pairing="TF-ICON") for stream in (edit.main, edit.reference))
         self.cross = replace(edit.reference, pairing="TF-ICON cross")
         self.streams = (self.main, self.reference, self.cross)
-        self._objects: dict[tuple[tuple[int, int], int], Region] = {}
+        self._objects: PerGrid[Region] = PerGrid()
         self.background, self.object = self.windows = tuple(
             released_window(edit.main.trajectory, part) for part in (RELEASED_BACKGROUND, edit.end)
         )
@@ -140,16 +140,14 @@ class RunningReleasedAttention(RunningCompositeAttention):
     def stream_attention(
         self, place: Place, stream: Stream, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend
     ) -> Tensor:
-        return self._object(place, query).attend(plain, query, key, value, attend)
+        shown = self._objects.of((place.grid, len(query)), lambda: self._object(place, query))
+        return shown.attend(plain, query, key, value, attend)
 
     def _object(self, place: Place, query: Tensor) -> Region:
         """Every token sees the object alone; where a grid is too coarse for it, the region it lies in."""
-        asked = place.grid, len(query)
-        if asked not in self._objects:
-            object_mask, region = self.masks(place, query)
-            seen = torch.where(object_mask.any(dim=1, keepdim=True), object_mask, region).expand(len(query), -1)
-            self._objects[asked] = Region.of(torch.ones_like(seen), seen)
-        return self._objects[asked]
+        object_mask, region = self.masks(place, query)
+        seen = torch.where(object_mask.any(dim=1, keepdim=True), object_mask, region).expand(len(query), -1)
+        return Region.of(torch.ones_like(seen), seen)
 
     def compose(self, place: Place, target: QueryKey, value: Tensor, attend: Attend) -> Tensor:
         at = self.run.sigma

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...attention.masks import resized
 from ...hspace.schedules import Course, adapted_gamma, gammas
 from ...hspace.slerp import Mixing, mix
+from ..engine.masks import PerGrid
 from ..engine.plan import RunningEdit
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
@@ -44,6 +45,7 @@ class RunningMixHSpace(RunningEdit):
         self.edit, self.run, self.content = edit, run, edit.stream.trajectory
         run.require_fits(self.content, "content")
         run.require_mask("mask", edit.mask)
+        self._mask: PerGrid[Tensor] = PerGrid()
         levels = run.injected_levels()
         if not levels:
             raise GraftError(
@@ -71,5 +73,5 @@ class RunningMixHSpace(RunningEdit):
         else:
             content = self.content.bottleneck_at(sigma)
         if mask is not None:
-            mask = resized(mask.to(h.device), h.shape[-2:], "area")[:, None]
+            mask = self._mask.of(h.shape[-2:], lambda: resized(self.edit.mask.to(h.device), h.shape[-2:], "area")[:, None])
         return mix(h, content, self.gammas[sigma], self.edit.mixing, mask)

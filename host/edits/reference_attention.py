@@ -10,7 +10,7 @@ from torch import Tensor
 from ...attention.cross_attention import AttentionMap
 from ...attention.masks import Interpolation, token_mask, word_mask
 from ...attention.self_attention import Attend, Plain, Region
-from ..engine.masks import Grid
+from ..engine.masks import Grid, PerGrid
 from ..engine.plan import INPUTS, Place, RunningEdit
 from ..engine.sampling_run import Run
 from ..engine.stream import Stream, Tap
@@ -64,8 +64,7 @@ class RunningReferenceAttention(RunningEdit):
         self.edit, self.run, self.streams, self.windows = edit, run, (edit.stream,), (edit.window,)
         run.require_mask("reference_mask", edit.reference_mask, edit.layers, edit.on)
         run.require_mask("target_mask", edit.target_mask, edit.layers, edit.on)
-        self._regions: dict[tuple[tuple[int, int], int], Region] = {}
-        self._version = 0
+        self._regions: PerGrid[Region] = PerGrid()
         self.maps = None
         if edit.finds_region:
             tokens = token_groups(run.prompts("Reference Attention"), [(edit.target_words, "target_words")])
@@ -89,18 +88,13 @@ class RunningReferenceAttention(RunningEdit):
 
     def self_attention(self, place: Place, query: Tensor, key: Tensor, value: Tensor, plain: Plain, attend: Attend) -> Tensor:
         keys, values = self.run.tapped(self.tap, self.edit.stream, place.layer, len(query))
-        return self._region(place, query).attend(plain, query, keys, values, attend)
+        version = None if self.maps is None else self.maps.version
+        region = self._regions.of((place.grid, len(query)), lambda: self._region(place, query), version)
+        return region.attend(plain, query, keys, values, attend)
 
     def _region(self, place: Place, query: Tensor) -> Region:
-        """Found once for all layers of a grid, until another map of the words comes in."""
-        version = 0 if self.maps is None else self.maps.version
-        if version != self._version:
-            self._regions, self._version = {}, version
-        asked = place.grid, len(query)
-        if asked not in self._regions:
-            masks = self._changed(place, query).flatten(1), self._seen(place, query)
-            self._regions[asked] = Region.of(*(mask.expand(len(query), -1) for mask in masks))
-        return self._regions[asked]
+        masks = self._changed(place, query).flatten(1), self._seen(place, query)
+        return Region.of(*(mask.expand(len(query), -1) for mask in masks))
 
     def _changed(self, place: Place, query: Tensor) -> Tensor:
         """m_t: (rows or 1, h, w), bool."""

@@ -20,7 +20,7 @@ from ...attention.self_attention import (
     replace_keys_and_values,
     replace_queries_and_keys,
 )
-from ..engine.masks import Grid
+from ..engine.masks import Grid, PerGrid
 from ..engine.plan import Part, Place, RunningEdit, RunningOnBothPrompts
 from ..engine.prompts import prompts_of
 from ..engine.sampling_run import Run
@@ -58,6 +58,7 @@ class RunningReplaceSelfAttention(RunningEdit):
         shared: frozenset[Part] = frozenset({"queries", "keys"})
         self.changes = shared if edit.mask is None else shared | {"values"}
         self.ignores = shared if edit.strength == 1 else frozenset()
+        self._inside: PerGrid[Tensor] = PerGrid()
         self.taps: tuple[Tap, ...] = ("structure",) if edit.mask is None else ("structure", "content")
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
@@ -71,8 +72,8 @@ class RunningReplaceSelfAttention(RunningEdit):
         query, key, value = replace_queries_and_keys((query, key, value), *source, self.edit.strength)
         if self.edit.mask is not None:
             _, kept = self.run.tapped("content", self.edit.stream, place.layer, len(query))
-            inside = resized(self.edit.mask.to(value.device), place.grid, "area").flatten(1).expand(len(value), -1)
-            value = keep_values_outside(value, kept, inside)
+            inside = self._inside.of(place.grid, lambda: resized(self.edit.mask.to(value.device), place.grid, "area").flatten(1))
+            value = keep_values_outside(value, kept, inside.expand(len(value), -1))
         return query, key, value
 
 
@@ -172,8 +173,7 @@ class RunningMaskedKeysAndValues(RunningKeysAndValues):
         if edit.target_mask is None:
             prompts = run.prompts("Replace Keys and Values with words")
             self.maps["target"] = WordMaps(edit.words.map_layers, token_groups(prompts, [(edit.words.target, "target_words")]))
-        self._regions: dict[tuple, tuple[Region, Region, bool]] = {}
-        self._versions: tuple[int, ...] = ()
+        self._regions: PerGrid[tuple[Region, Region, bool]] = PerGrid()
 
     def reads(self, tap: Tap, stream: Stream, layer: Layer) -> bool:
         maps = self.maps.get("source")
@@ -189,28 +189,22 @@ class RunningMaskedKeysAndValues(RunningKeysAndValues):
         source = self.source(place, len(query))
         if any(maps.latest is None for maps in self.maps.values()):
             return attend(query, *source)
-        inside, outside, everywhere = self._regions_of(place, query)
+        versions = tuple(maps.version for maps in self.maps.values())
+        inside, outside, everywhere = self._regions.of((place.grid, len(query)), lambda: self._regions_on(place.grid, query), versions)
         if everywhere:
             plain = partial(torch.empty_like, query)  # All of it is overwritten.
         around = partial(outside.attend, plain, query, *source, attend)
         return inside.attend(around, query, *source, attend)
 
-    def _regions_of(self, place: Place, query: Tensor) -> tuple[Region, Region, bool]:
-        """The object's queries with the source's object as keys, and what is left of both; and whether that is every query. Found once
-        for all layers of a grid, until another map of the words comes in."""
-        versions = tuple(maps.version for maps in self.maps.values())
-        if versions != self._versions:
-            self._regions, self._versions = {}, versions
-        asked = place.grid, len(query)
-        if asked not in self._regions:
-            sides: tuple[Side, Side] = ("target", "source")
-            queries, keys = (self._object(side, place.grid, query.device).expand(len(query), -1) for side in sides)
-            if not keys.any(dim=1).all() or keys.all(dim=1).any():
-                name = "source_words" if "source" in self.maps else "source_mask"
-                self.run.note(f"{name} is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
-            left_out = (queries & ~keys.any(dim=1, keepdim=True)) | (~queries & keys.all(dim=1, keepdim=True))
-            self._regions[asked] = Region.of(queries, keys), Region.of(~queries, ~keys), not bool(left_out.any())
-        return self._regions[asked]
+    def _regions_on(self, grid: Grid, query: Tensor) -> tuple[Region, Region, bool]:
+        """The object's queries with the source's object as keys, and what is left of both; and whether that is every query."""
+        sides: tuple[Side, Side] = ("target", "source")
+        queries, keys = (self._object(side, grid, query.device).expand(len(query), -1) for side in sides)
+        if not keys.any(dim=1).all() or keys.all(dim=1).any():
+            name = "source_words" if "source" in self.maps else "source_mask"
+            self.run.note(f"{name} is empty or full on a layer's grid; what has nothing to read there keeps its own self-attention")
+        left_out = (queries & ~keys.any(dim=1, keepdim=True)) | (~queries & keys.all(dim=1, keepdim=True))
+        return Region.of(queries, keys), Region.of(~queries, ~keys), not bool(left_out.any())
 
     def _object(self, side: Side, grid: Grid, device: torch.device) -> Tensor:
         """(rows or 1, N), bool: the object's tokens in the source or in the target."""

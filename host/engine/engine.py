@@ -12,11 +12,13 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from ...attention.self_attention import Region
 from ..errors import GraftError
 from ..families.table import family_of
 from ..naming import named
 from .features import FEATURES_KEY, Asked, KeptFeatures, asked
 from .fingerprints import conditioning_fingerprint
+from .masks import PerGrid
 from .neighbours import check_host, check_neighbours, whole_picture
 from .passes import ReadPass, WritePass
 from .plan import Plan, RunningEdit
@@ -38,7 +40,7 @@ class Engine:
         self.active: tuple[RunningEdit, ...] = ()
         self.writing: tuple[tuple[Stream, slice], ...] = ()
         self.tapped_at: float | None = None
-        self.regions: dict = {}
+        self.regions: PerGrid[Region] = PerGrid()
         self.checked = False
         self._require_hooks()
         check_host(self.run)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,24 @@ from ..errors import GraftError
 
 Grid = tuple[int, int]
 """Height and width, in cells of a latent or tokens of a layer."""
+Found = TypeVar("Found")
+
+
+class PerGrid(Generic[Found]):
+    """What is made of masks on a layer's grid: once for all layers that have it and all steps, until the masks are of another `version`.
+    Making it may wait for the device; looking it up does not."""
+
+    def __init__(self) -> None:
+        self._found: dict[Hashable, Found] = {}
+        self._version: Hashable = None
+
+    def of(self, asked: Hashable, make: Callable[[], Found], version: Hashable = None) -> Found:
+        """What `make` gives for `asked`: the grid, and what else it depends on."""
+        if version != self._version:
+            self._found, self._version = {}, version
+        if asked not in self._found:
+            self._found[asked] = make()
+        return self._found[asked]
 
 
 def require_aspect(name: str, mask: Tensor, shape: torch.Size) -> None:

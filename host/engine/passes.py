@@ -17,6 +17,7 @@ from ..families.attention import Attention, Inputs, Site
 from ..families.layer import BOTTLENECK, Layer
 from ..families.table import Family
 from .features import PROJECTED, Part, Shown
+from .masks import PerGrid
 from .plan import INPUTS, Place, RunningEdit, place_of
 from .precedence import Precedence, note_nothing
 from .sampling_run import Run
@@ -133,7 +134,7 @@ class ReadPass:
 
     run: Run
     active: tuple[RunningEdit, ...]
-    regions: dict[tuple, Region] = field(default_factory=dict)
+    regions: PerGrid[Region] = field(default_factory=PerGrid)
     """What is seen of the picture, by edits, grid and rows: the run keeps it."""
     checks: bool = False
     """Whether every layer has to see all tokens, edited or not."""
@@ -199,11 +200,12 @@ class ReadPass:
         if not hiding:
             return []
         query = attention.inputs[0][rows]
-        asked = (*map(id, hiding), place.grid, len(query))
-        if asked not in self.regions:
-            seen = [edit.seen(place, len(query), query.device) for edit in hiding]
-            self.regions[asked] = attention.region(torch.stack(seen).all(dim=0))
-        return [(tuple(hiding), lambda plain: attention.seeing(self.regions[asked], rows))]
+
+        def left() -> Region:
+            return attention.region(torch.stack([edit.seen(place, len(query), query.device) for edit in hiding]).all(dim=0))
+
+        region = self.regions.of((*map(id, hiding), place.grid, len(query)), left)
+        return [(tuple(hiding), lambda plain: attention.seeing(region, rows))]
 
     @staticmethod
     def _computing(working: list[RunningEdit], place: Place, rows: slice, attention: Attention) -> list[Change]:

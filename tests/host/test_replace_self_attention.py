@@ -229,3 +229,12 @@ def test_a_mask_of_another_aspect_is_refused(sd1):
     wide = edited(sd1, trajectory(sd1), mask=torch.ones(1, 64, 128))
     with pytest.raises(GraftError, match=r"^mask: it is 128 x 64 pixels"):
         sample(wide, TARGET, NEGATIVE)
+
+
+def test_a_mask_is_brought_to_each_grid_once_a_run(sd1, monkeypatch):
+    from graft.host.edits import self_attention
+
+    resized, asked = self_attention.resized, []
+    monkeypatch.setattr(self_attention, "resized", lambda mask, grid, how: asked.append(tuple(grid)) or resized(mask, grid, how))
+    sample(edited(sd1, trajectory(sd1), mask=torch.ones(1, 128, 128), layers={"layers": "all"}), TARGET, NEGATIVE, steps=STEPS)
+    assert len(asked) == len(set(asked)) > 1
