@@ -278,3 +278,17 @@ def test_shapes_are_those_of_the_families_and_small():
 def test_missing_weights_say_what_to_do(tmp_path):
     with pytest.raises(GraftError, match=r"the miniature's unet cannot be read .*install Graft again"):
         scene_models.weights(tmp_path, "unet")
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_half_of_the_levels_are_about_as_noisy_as_the_picture_is_strong(name):
+    """What is to be seen of a thing is decided there; the noisiest levels show no more than where it is bright."""
+    denoiser, share = kind_of(name)(TINY), torch.linspace(0, 1, 1001)[:-1]
+    silent = torch.zeros(len(share), scene_network.LATENT_CHANNELS, 1, 1)
+    scale = scene_network.UNET_SCALE if name == "unet" else 1.0
+    noise, picture = (
+        denoiser.noised(*parts).shown[:, 0, 0, 0] for parts in ((silent, share, silent + 1), (silent + 1 / scale, share, silent))
+    )
+    strength = noise / (scale * picture)
+    assert (strength.diff() >= 0).all() and 1 < strength[500] < 2
+    assert strength[50] < 0.4 and strength[950] > 5

@@ -29,6 +29,8 @@ from .text_encoder import Encoded, encode_prompts, load_text_encoder, plain_atte
 from .trainer import SAVED_EVERY, Machine, Trainer, averages_of, batch_indices, initialise, save_part, silence
 
 HIGHEST_WEIGHT = 20.0
+LEVELS = 0.2, 1.4
+"""Mean and deviation of the logarithm of the noise's strength over the picture's."""
 SAMPLES = 24
 UNPROMPTED = 0.1
 """The share of prompts that are left out, for classifier-free guidance."""
@@ -67,7 +69,10 @@ class UNet:
         self.alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0).float()
 
     def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised:
-        timesteps = (share * 1000).long().clamp(max=999)
+        # Log-normal levels (Karras et al. 2022, table 1), around the one at which noise and picture are as strong. Even timesteps would spend
+        # most rows where nothing but the scene's layout is left to see.
+        sigmas = UNET_SCALE * torch.exp(LEVELS[0] + LEVELS[1] * torch.special.ndtri(share.clamp(1e-4, 1 - 1e-4)))
+        timesteps = torch.searchsorted(((1 - self.alphas) / self.alphas).sqrt(), sigmas).clamp(max=999)
         kept = self.alphas[timesteps]
         rows = kept[:, None, None, None]
         # Errors count as errors of v (Salimans and Ho 2022): those of eps alone would leave layout and colour, which the noisiest
