@@ -70,7 +70,7 @@ class UNet:
 
     def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised:
         # Log-normal levels (Karras et al. 2022, table 1), around the one at which noise and picture are as strong. Even timesteps would spend
-        # most rows where nothing but the scene's layout is left to see.
+        # most rows where little but the scene's layout is to be seen.
         sigmas = UNET_SCALE * torch.exp(LEVELS[0] + LEVELS[1] * torch.special.ndtri(share.clamp(1e-4, 1 - 1e-4)))
         timesteps = torch.searchsorted(((1 - self.alphas) / self.alphas).sqrt(), sigmas).clamp(max=999)
         kept = self.alphas[timesteps]
