@@ -65,8 +65,8 @@ UNET = {
     "image_size": SIDE // DOWNSCALE,
     "in_channels": LATENT_CHANNELS,
     "out_channels": LATENT_CHANNELS,
-    "model_channels": 64,
-    "channel_mult": [1, 1, 2, 2],
+    "model_channels": 96,
+    "channel_mult": [1, 1, 1, 1],
     "num_res_blocks": [2, 2, 2, 2],
     "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
     "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
@@ -79,7 +79,8 @@ UNET = {
     "adm_in_channels": None,
     "use_temporal_attention": False,
 }
-"""SD1.x's block layout: its sixteen self-attention blocks, with the numbers they have there; 256, 64 and 16 tokens."""
+"""SD1.x's block layout: its sixteen self-attention blocks, with the numbers they have there; 256, 64 and 16 tokens. As wide at the top as
+below: a cell's 32 numbers are more than four, and the noise among them has to come out again (`docs/training.md`)."""
 
 TRANSFORMER = {
     "image_model": "flux",

@@ -3,7 +3,7 @@ which share text encoder and VAE."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class SceneUNetLatent(SceneLatent):
 
 
 class SceneUNet(comfy.supported_models_base.BASE):
-    """SD1.x's kind: eps-prediction on Stable Diffusion's schedule."""
+    """SD2.x's kind: v-prediction on Stable Diffusion's schedule."""
 
     unet_extra_config = {}
     latent_format = SceneUNetLatent
@@ -121,7 +121,8 @@ def weights(folder: Path, part: str) -> dict[str, Tensor]:
 def load_unet(folder: Path = WEIGHTS, shapes: Shapes = SHAPES, disable_dynamic: bool = False):
     """A ModelPatcher. The last keyword is what the host passes when it makes the model anew."""
     config = SceneUNet(dict(shapes.unet))
-    return _loaded(load_unet, "unet", config, comfy.model_base.BaseModel, folder, shapes, disable_dynamic)
+    kind = partial(comfy.model_base.BaseModel, model_type=comfy.model_base.ModelType.V_PREDICTION)
+    return _loaded(load_unet, "unet", config, kind, folder, shapes, disable_dynamic)
 
 
 def load_transformer(folder: Path = WEIGHTS, shapes: Shapes = SHAPES, disable_dynamic: bool = False):
@@ -130,7 +131,7 @@ def load_transformer(folder: Path = WEIGHTS, shapes: Shapes = SHAPES, disable_dy
     return _loaded(load_transformer, "transformer", config, comfy.model_base.Flux, folder, shapes, disable_dynamic)
 
 
-def _loaded(loader, part: str, config, kind: type, folder: Path, shapes: Shapes, disable_dynamic: bool):
+def _loaded(loader, part: str, config, kind: Callable, folder: Path, shapes: Shapes, disable_dynamic: bool):
     config.set_inference_dtype(torch.float32, None)
     preview = _preview(folder)
     config.latent_format = type(config.latent_format)(preview["factors"].tolist(), preview["bias"].tolist())

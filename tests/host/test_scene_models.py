@@ -13,7 +13,10 @@ from graft.host.models import scene_models
 from graft.miniature import scene_network
 from graft.miniature.scene_network import Shapes
 from graft.miniature.scenes.prompts import prompt_of
+from graft.miniature.scenes.rendering import render
 from graft.miniature.scenes.sampling import sample_scene
+from graft.miniature.scenes.scene import KINDS, Scene, Thing
+from safetensors import safe_open
 
 SIDE = 32
 VAE = scene_network.VAE | {"ddconfig": scene_network.VAE["ddconfig"] | {"ch_mult": [1, 1, 1, 1]}}
@@ -224,13 +227,12 @@ def test_the_host_predicts_what_the_training_does(work, machine, name, tmp_path)
     sampling = model.get_model_object("model_sampling")
     sigma = sampling.sigma(noised.level) if name == "unet" else noised.level
     rows = sigma[:, None, None, None]
-    scaled = noised.shown * (1 + rows**2).sqrt() if name == "unet" else noised.shown
-    expected = scaled - rows * predicted
+    length = (1 + rows**2).sqrt() if name == "unet" else 1.0
     conditions = {"y": encoded.pooled} if name == "transformer" else {}
-    denoised = model.model.apply_model(scaled, sigma, c_crossattn=encoded.states, **conditions)
-    assert torch.allclose(denoised, expected, atol=1e-3)
+    denoised = model.model.apply_model(noised.shown * length, sigma, c_crossattn=encoded.states, **conditions)
+    assert torch.allclose(denoised, (noised.shown - rows * predicted) / length, atol=1e-3)
     truth = model.model.process_latent_in(scene_models.SceneLatent().process_out(latents))
-    assert torch.allclose(scaled - rows * (noise if name == "unet" else noised.target), truth, atol=1e-3)
+    assert torch.allclose((noised.shown - rows * noised.target) / length, truth, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", DENOISERS)
@@ -267,8 +269,8 @@ def test_shapes_are_those_of_the_families_and_small():
     """24 MiB in half precision are 12.5 million parameters."""
     unet, transformer = (kind_of(name)().network for name in DENOISERS)
     assert isinstance(unet, UNetModel) and type(transformer).__module__ == "comfy.ldm.flux.model"
-    for network in (unet, transformer):
-        assert sum(parameter.numel() for parameter in network.parameters()) * 2 <= 24 * 2**20
+    for denoiser in (unet, transformer):
+        assert sum(parameter.numel() for parameter in denoiser.parameters()) * 2 <= 24 * 2**20
     layers = [(layer.block, layer.number) for layer in attention_layers(unet)]
     assert [layer for layer in layers if layer[0] != "middle"] == [("input", n) for n in (1, 2, 4, 5, 7, 8)] + [
         ("output", n) for n in range(3, 12)
@@ -292,3 +294,68 @@ def test_half_of_the_levels_are_about_as_noisy_as_the_picture_is_strong(name):
     strength = noise / (scale * picture)
     assert (strength.diff() >= 0).all() and 1 < strength[500] < 2
     assert strength[50] < 0.4 and strength[950] > 5
+    assert torch.allclose(denoiser.noised(silent, share, silent).strength, strength, rtol=1e-4)
+
+
+def test_things_count_more_where_they_are_to_be_seen():
+    from training.denoisers import THING_WEIGHT
+
+    silent, things = torch.zeros(2, scene_network.LATENT_CHANNELS, 1, 2), torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
+    weights = kind_of("transformer")(TINY).noised(silent, torch.tensor([0.01, 0.9999]), silent).weights(things)[:, 0]
+    assert weights.mean().item() == pytest.approx(1)
+    assert (weights[:, 1] / weights[:, 0]).tolist() == pytest.approx([THING_WEIGHT, 1], rel=0.05)
+
+
+def test_a_layout_says_what_is_where():
+    """Oracle: the drawn masks, and the things' own boxes."""
+    from training.denoisers import Layout
+
+    things = Thing("car", "red", x=0.3, y=0.9, size=0.4, mirrored=True), Thing("owl", x=0.75, y=0.9, size=0.4)
+    scenes = [Scene("sand", things=things), Scene("sand")]
+    labels = torch.zeros(2, 64, 64)
+    for number, mask in enumerate(render(scenes[0], 64).objects, start=1):
+        labels[0][torch.from_numpy(mask) > 0.5] = number
+    layout = Layout.of(scenes, labels, 16, 16)
+    assert not layout.kinds[1].any() and not layout.covered[1].any()
+    for thing, left in zip(things, (True, False), strict=True):
+        own = layout.kinds[0] == KINDS.index(thing.kind) + 1
+        assert own.any() and (own.nonzero()[:, 1] < 8).all() == left
+        across, down, side = layout.places[0][:, own]
+        assert (across.abs() <= 1.2).all() and (down.abs() <= 1.2).all() and (side == (-1 if thing.mirrored else 1)).all()
+        assert (across.diff() > 0).any() and across.min() < -0.4 and across.max() > 0.4 and down.max() > 0.6
+    assert not layout.places[0][:, layout.kinds[0] == 0].any()
+
+
+@torch.inference_mode(False)
+@pytest.mark.parametrize("name", DENOISERS)
+def test_what_a_network_knows_half_way_is_read_cell_by_cell(name):
+    """A reading of the states of one row and column changes with those alone, and with its loss it is learnt."""
+    from training.denoisers import Layout, Reading
+
+    denoiser, cells = kind_of(name)(TINY), SIDE // 8
+    layer, channels = denoiser.half_way()
+    assert layer in list(denoiser.network.modules())
+    if name == "unet":
+        state = denoiser.cells(torch.randn(1, channels, cells, cells), 32)
+    else:
+        picture = torch.arange(4.0)[None, :, None].expand(1, 4, channels)
+        state = denoiser.cells(torch.cat([torch.full((1, 32, channels), -1.0), picture], dim=1), 32)
+        assert state[0, 0].tolist() == [[0, 1], [2, 3]]
+    reading = Reading(channels)
+    kinds = torch.randint(1, len(KINDS), (1, cells, cells), generator=torch.Generator().manual_seed(1))
+    layout = Layout((kinds > 0).float(), kinds, torch.randn(1, 3, cells, cells))
+    optimiser, state = torch.optim.Adam(reading.parameters(), 1e-2), torch.randn_like(state)
+    losses = []
+    for _ in range(150):
+        loss = reading.loss(state, layout)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_what_is_exported_has_no_reading(weights):
+    for name in DENOISERS:
+        with safe_open(weights / f"{name}.safetensors", "pt") as file:
+            assert not [key for key in file.keys() if "reading" in key]  # noqa: SIM118 (it is no dictionary)

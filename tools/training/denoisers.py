@@ -20,7 +20,7 @@ from evaluation.report import Sheet, contact_sheet
 from graft.miniature.scene_network import FLOW_SHIFT, LATENT_SCALE, LATENT_SHIFT, SHAPES, UNET_SCALE, Shapes
 from graft.miniature.scenes.prompts import Wording, prompt_of, sample_wording
 from graft.miniature.scenes.sampling import EVALUATION_SEEDS, sample_scene
-from graft.miniature.scenes.scene import Scene
+from graft.miniature.scenes.scene import KINDS, Scene
 from torch import Tensor, nn
 
 from .autoencoder import load_vae
@@ -28,9 +28,15 @@ from .pictures import Shards
 from .text_encoder import Encoded, encode_prompts, load_text_encoder, plain_attention
 from .trainer import SAVED_EVERY, Machine, Trainer, averages_of, batch_indices, initialise, save_part, silence
 
-HIGHEST_WEIGHT = 20.0
-LEVELS = 0.2, 1.4
+LEVELS = 0.6, 1.3
 """Mean and deviation of the logarithm of the noise's strength over the picture's."""
+THING_WEIGHT, THING_SEEN = 4.0, 4.0
+"""How much more errors count where things are, and the noise's strength over the picture's at which half of that is left. Things cover a
+seventh of the pictures; most errors elsewhere are of paper, grain and hatching, which nobody can foresee."""
+READING, READERS, READING_WEIGHT = "reading", 128, 0.1
+"""What reads where things are: its name in a network, its width, and what it counts beside the error."""
+SEEN = 0.3
+"""The part of a cell that a thing has to cover for the cell to be its."""
 SAMPLES = 24
 UNPROMPTED = 0.1
 """The share of prompts that are left out, for classifier-free guidance."""
@@ -38,12 +44,19 @@ UNPROMPTED = 0.1
 
 @dataclass(frozen=True)
 class Noised:
-    """What a network is shown (B, C, h, w), the level as it is told it (B,), what it shall say, and how much each row counts (B,)."""
+    """What a network is shown (B, C, h, w), the level as it is told it (B,), what it shall say, and the noise's strength over the
+    picture's (B,)."""
 
     shown: Tensor
     level: Tensor
     target: Tensor
-    weight: Tensor
+    strength: Tensor
+
+    def weights(self, things: Tensor) -> Tensor:
+        """(B, h, w), of mean 1, how much each cell's error counts. `things` (B, h, w) is the part of each that things cover."""
+        more = (THING_WEIGHT - 1) / (1 + (self.strength / THING_SEEN).square())
+        weights = 1 + more[:, None, None] * things
+        return weights / weights.mean()
 
 
 class Denoiser(Protocol):
@@ -54,12 +67,19 @@ class Denoiser(Protocol):
     network: nn.Module
 
     def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised: ...
+    def half_way(self) -> tuple[nn.Module, int]:
+        """A layer after which the network should know what is where, and the channels of its output."""
+
+    def cells(self, state: Tensor, text: int) -> Tensor:
+        """(B, C, h, w): that layer's output on the picture's grid; `text` tokens are none of the picture's."""
+
     def predict(self, shown: Tensor, level: Tensor, prompts: Encoded, attention: Callable) -> Tensor: ...
     def sample(self, predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, steps: int) -> Tensor: ...
 
 
 class UNet:
-    """SD1.x's kind: the network predicts the noise eps, at one of 1000 timesteps."""
+    """SD2.x's kind: the network predicts v = sqrt(kept) noise - sqrt(1 - kept) latent (Salimans and Ho 2022), at one of 1000 timesteps of
+    Stable Diffusion's schedule."""
 
     name = "unet"
 
@@ -69,16 +89,20 @@ class UNet:
         self.alphas = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, dim=0).float()
 
     def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised:
-        # Log-normal levels (Karras et al. 2022, table 1), around the one at which noise and picture are as strong. Even timesteps would spend
+        # Log-normal levels (Karras et al. 2022, table 1), around those at which things take shape. Even timesteps would spend
         # most rows where little but the scene's layout is to be seen.
         sigmas = UNET_SCALE * torch.exp(LEVELS[0] + LEVELS[1] * torch.special.ndtri(share.clamp(1e-4, 1 - 1e-4)))
         timesteps = torch.searchsorted(((1 - self.alphas) / self.alphas).sqrt(), sigmas).clamp(max=999)
         kept = self.alphas[timesteps]
-        rows = kept[:, None, None, None]
-        # Errors count as errors of v (Salimans and Ho 2022): those of eps alone would leave layout and colour, which the noisiest
-        # levels decide, to chance. Bounded, since the last levels hold next to no picture.
-        weight = (1 / kept).clamp(max=HIGHEST_WEIGHT)
-        return Noised(rows.sqrt() * latents * UNET_SCALE + (1 - rows).sqrt() * noise, timesteps.float(), noise, weight / weight.mean())
+        clear, noisy = kept.sqrt()[:, None, None, None], (1 - kept).sqrt()[:, None, None, None]
+        scaled, strength = latents * UNET_SCALE, ((1 - kept) / kept).sqrt() / UNET_SCALE
+        return Noised(clear * scaled + noisy * noise, timesteps.float(), clear * noise - noisy * scaled, strength)
+
+    def half_way(self) -> tuple[nn.Module, int]:
+        return self.network.output_blocks[8][-1], self.network.model_channels  # from half the grid to all of it
+
+    def cells(self, state: Tensor, text: int) -> Tensor:
+        return state
 
     def predict(self, shown: Tensor, level: Tensor, prompts: Encoded, attention: Callable) -> Tensor:
         options = {"optimized_attention_override": partial(attention, 0)}
@@ -90,8 +114,8 @@ class UNet:
         x = noise
         for now, after in pairwise(timesteps):
             kept, kept_after = self.alphas[now], self.alphas[after]
-            eps = predict(x, now.float().expand(len(x)))
-            clear = (x - (1 - kept).sqrt() * eps) / kept.sqrt()
+            velocity = predict(x, now.float().expand(len(x)))
+            clear, eps = kept.sqrt() * x - (1 - kept).sqrt() * velocity, kept.sqrt() * velocity + (1 - kept).sqrt() * x
             x = kept_after.sqrt() * clear + (1 - kept_after).sqrt() * eps
         return clear / UNET_SCALE
 
@@ -113,7 +137,15 @@ class Transformer:
         # Logit-normal levels (Esser et al. 2024, section 3.1), shifted as the schedule that the model is sampled with.
         sigma = torch.sigmoid(FLOW_SHIFT + torch.special.ndtri(share.clamp(1e-4, 1 - 1e-4)))
         rows = sigma[:, None, None, None]
-        return Noised((1 - rows) * latents + rows * noise, sigma, noise - latents, torch.ones_like(sigma))
+        return Noised((1 - rows) * latents + rows * noise, sigma, noise - latents, sigma / (1 - sigma))
+
+    def half_way(self) -> tuple[nn.Module, int]:
+        blocks = self.network.single_blocks
+        return blocks[len(blocks) // 3], self.network.hidden_size
+
+    def cells(self, state: Tensor, text: int) -> Tensor:
+        side = round((state.shape[1] - text) ** 0.5)
+        return state[:, text:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
 
     def predict(self, shown: Tensor, level: Tensor, prompts: Encoded, attention: Callable) -> Tensor:
         options = {"optimized_attention_override": partial(attention, prompts.states.shape[1])}
@@ -140,11 +172,58 @@ def _rotary_positions_with_a_gradient() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What is where in pictures: the part of each cell that things cover (B, h, w), the number of the kind, from 1, that covers most of it
+    (B, h, w), 0 for none, and where in that thing's box it lies (B, 3, h, w): across and down in [-1, 1], and -1 or 1 for its side."""
+
+    covered: Tensor
+    kinds: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, scenes: list[Scene], labels: Tensor, height: int, width: int) -> Layout:
+        """`labels` (B, H, W): 0 for the background, else the number of the thing from 1."""
+        shares = [nn.functional.adaptive_avg_pool2d((labels == number).float(), (height, width)) for number in (1, 2)]
+        largest, owner = torch.stack(shares).max(dim=0)
+        kinds, places = torch.zeros(2, len(scenes), dtype=torch.long), torch.zeros(2, len(scenes), 3, height, width)
+        down, across = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
+        for row, scene in enumerate(scenes):
+            for number, thing in enumerate(scene.things):
+                left, top, right, bottom = thing.box
+                kinds[number, row] = KINDS.index(thing.kind) + 1
+                side = torch.full_like(across, -1.0 if thing.mirrored else 1.0)
+                places[number, row] = torch.stack([2 * (across - left) / (right - left) - 1, 2 * (down - top) / (bottom - top) - 1, side])
+        seen = largest > SEEN
+        own_kinds = torch.where(owner == 0, kinds[0][:, None, None], kinds[1][:, None, None])
+        own_places = torch.where(owner[:, None] == 0, places[0], places[1])
+        return cls(sum(shares), own_kinds * seen, own_places * seen[:, None])
+
+
+class Reading(nn.Module):
+    """Reads from a network's state half way (B, C, h, w) what is where. It is trained along and not shipped: a network that has to
+    know the kind of each cell there learns early to bring the prompt's words to their things."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(channels, READERS, 1), nn.SiLU(), nn.Conv2d(READERS, len(KINDS) + 1 + 3, 1))
+
+    def loss(self, state: Tensor, layout: Layout) -> Tensor:
+        """The cross entropy of kinds, things counted as `THING_WEIGHT` of the rest, and the squared error of places."""
+        read, step = self.layers(state).float(), layout.kinds.shape[-1] // state.shape[-1]
+        kinds, places = layout.kinds[:, ::step, ::step].to(read.device), layout.places[:, :, ::step, ::step].to(read.device)
+        seen = (kinds > 0).float()
+        wrong = nn.functional.cross_entropy(read[:, :-3], kinds, reduction="none") * (1 + (THING_WEIGHT - 1) * seen)
+        beside = (read[:, -3:] - places).square().mean(dim=1) * seen
+        return wrong.mean() + beside.sum() / seen.sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Latents (B, C, h, w) of unit deviation, their prompts, and where in the schedule they are (B,). The last 2 * `pairs` rows are
-    pairs, first partners first."""
+    """Latents (B, C, h, w) of unit deviation, what is where in them, their prompts, and where in the schedule they are (B,). The last
+    2 * `pairs` rows are pairs, first partners first."""
 
     latents: Tensor
+    layout: Layout
     prompts: list[str]
     share: Tensor
     pairs: int
@@ -158,8 +237,10 @@ def batch_of(shards: Shards, latents: list[np.ndarray], step: int, size: int) ->
     size_of_shard = len(latents[0])
     first = shard_of * size_of_shard + size_of_shard // 2 + 2 * batch_indices("pairs", step, size_of_shard // 4, pairs)
     both = torch.cat([first, first + 1])
-    prompts = [_prompt(rng, scene, sample_wording(rng), UNPROMPTED) for scene in shards.scenes(alone)]
-    for row, scene in enumerate(shards.scenes(both)):
+    chosen = torch.cat([alone, both])
+    scenes = shards.scenes(chosen)
+    prompts = [_prompt(rng, scene, sample_wording(rng), UNPROMPTED) for scene in scenes[: len(alone)]]
+    for row, scene in enumerate(scenes[len(alone) :]):
         wording = replace(sample_wording(rng), colour=False, style=rng.random() < 0.5) if rng.random() < 0.75 else sample_wording(rng)
         prompts.append(_prompt(rng, scene, wording, UNPROMPTED if row < pairs else 0.4))
     # A look is open at high noise levels only. A quarter of the partners are at the same level, as two parts of one picture
@@ -167,8 +248,9 @@ def batch_of(shards: Shards, latents: list[np.ndarray], step: int, size: int) ->
     noisy = 0.4 + 0.6 * _stratified(rng, pairs)
     clearer = torch.from_numpy(np.where(rng.random(pairs) < 0.25, 1.0, rng.random(pairs)))
     share = torch.cat([_stratified(rng, size - 2 * pairs), noisy, noisy * clearer]).float()
-    rows = [latents[i // size_of_shard][i % size_of_shard] for i in torch.cat([alone, both]).tolist()]
-    return Batch((torch.from_numpy(np.stack(rows)).float() - LATENT_SHIFT) * LATENT_SCALE, prompts, share, pairs)
+    rows = torch.from_numpy(np.stack([latents[i // size_of_shard][i % size_of_shard] for i in chosen.tolist()])).float()
+    layout = Layout.of(scenes, shards.labels(chosen), *rows.shape[2:])
+    return Batch((rows - LATENT_SHIFT) * LATENT_SCALE, layout, prompts, share, pairs)
 
 
 def _prompt(rng: np.random.Generator, scene: Scene, wording: Wording, dropped: float) -> str:
@@ -196,6 +278,9 @@ def train(
     tokens, text = load_text_encoder(work, machine, shapes)
     vae, key = load_vae(work, machine, shapes)
     denoiser = kind(shapes)
+    layer, channels = denoiser.half_way()
+    reading, states = Reading(channels), []
+    denoiser.network.add_module(READING, reading)
     machine.place(denoiser.network)
     trainer = Trainer(
         denoiser.network,
@@ -219,9 +304,14 @@ def train(
         batch = batch_of(shards, latents, trainer.step, size)
         noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(trainer.step))
         noised = denoiser.noised(batch.latents, batch.share, noise)
+        hook = layer.register_forward_hook(lambda _, __, state: states.append(state))
         predicted = predict(noised.shown, noised.level, batch.prompts, batch.pairs)
-        errors = (predicted - noised.target.to(machine.device)).square().mean(dim=(1, 2, 3))
-        trainer.update((errors * noised.weight.to(machine.device)).mean())
+        hook.remove()
+        errors = (predicted - noised.target.to(machine.device)).square().mean(dim=1)
+        loss = (errors * noised.weights(batch.layout.covered).to(machine.device)).mean()
+        trainer.update(
+            loss + READING_WEIGHT * reading.loss(denoiser.cells(states.pop(), shapes.text["max_position_embeddings"]), batch.layout)
+        )
         if trainer.step % looked_every == 0 or not trainer.unfinished:
             with trainer.averaged():
                 look(work, denoiser, predict, vae, machine, trainer.step, latents[0].shape[1:])
@@ -260,4 +350,5 @@ def look(work: Path, denoiser: Denoiser, predict: Callable, vae: nn.Module, mach
 
 def export(work: Path, name: str) -> None:
     averages, step = averages_of(work / f"{name}.pt")
-    save_part(work / "scene_model" / f"{name}.safetensors", averages, step)
+    own = {key: value for key, value in averages.items() if not key.startswith(READING)}
+    save_part(work / "scene_model" / f"{name}.safetensors", own, step)
