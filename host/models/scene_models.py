@@ -1,4 +1,4 @@
-"""The models that know the world of `scenes`, as ordinary MODEL, CLIP and VAE: a UNet of SD1.x's kind and a flow transformer of Flux's,
+"""The models that know the world of `scenes`, as ordinary MODEL, CLIP and VAE: a UNet in SD1.x's layout and a flow transformer of Flux's kind,
 which share text encoder and VAE."""
 
 from __future__ import annotations

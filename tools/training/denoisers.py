@@ -309,9 +309,8 @@ def train(
         hook.remove()
         errors = (predicted - noised.target.to(machine.device)).square().mean(dim=1)
         loss = (errors * noised.weights(batch.layout.covered).to(machine.device)).mean()
-        trainer.update(
-            loss + READING_WEIGHT * reading.loss(denoiser.cells(states.pop(), shapes.text["max_position_embeddings"]), batch.layout)
-        )
+        state = denoiser.cells(states.pop(), shapes.text["max_position_embeddings"])
+        trainer.update(loss + READING_WEIGHT * reading.loss(state, batch.layout))
         if trainer.step % looked_every == 0 or not trainer.unfinished:
             with trainer.averaged():
                 look(work, denoiser, predict, vae, machine, trainer.step, latents[0].shape[1:])
