@@ -15,6 +15,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..composition.frames import Frame
+from ..host.engine.pictures import between_nodes
 from ..host.engine.requirements import require_channels, require_descending, require_text_of, require_vae_of
 from ..host.errors import GraftError
 from ..host.samplers.perceptual import PerceptualLoss
@@ -26,6 +27,8 @@ BRIGHTEST = 16.0
 """Pictures lie in [0, 1]. Some nodes give a little more and light sources far more, but what is beyond this counts to 255."""
 OVERSHOOT = 0.25
 """So far beyond [0, 1] masks may lie, as enlarging makes them; they are clamped."""
+NEARLY = 1.5 / 255
+"""What lies so near to 0 or 1 in a mask is that: lossy files, such as WebP with transparency, come a step of 8 bits beside it."""
 
 
 def received(
@@ -100,7 +103,7 @@ def _require_finite(name: str, values: Tensor, what: str) -> tuple[float, float]
 
 
 def picture(name: str, value: Any, _: io.Input) -> Tensor:
-    """(B, H, W, 3), float32: pictures of three channels, or of four, whose last one, alpha, is left out."""
+    """(B, H, W, 3), float32, where the host keeps pictures: of three channels, or of four, whose last one, alpha, is left out."""
     image = _numbers(name, value, "picture", (4,), "connect an IMAGE")
     if image.shape[-1] not in (3, 4):
         raise GraftError(
@@ -112,11 +115,11 @@ def picture(name: str, value: Any, _: io.Input) -> Tensor:
     low, high = _require_finite(name, image, "picture")
     if max(-low, high) > BRIGHTEST:
         raise GraftError(f"{name}: its values lie from {low:.4g} to {high:.4g}, a picture's from 0 to 1; divide them by 255")
-    return image
+    return between_nodes(image)
 
 
 def mask(name: str, value: Any, _: io.Input) -> Tensor:
-    """(B, H, W), float32 in [0, 1], of a mask (H, W), (B, H, W) or (B, 1, H, W), as nodes give either."""
+    """(B, H, W), float32 in [0, 1], where the host keeps pictures: of a mask (H, W), (B, H, W) or (B, 1, H, W), as nodes give either."""
     given = _numbers(name, value, "mask", (2, 3, 4), "connect a MASK")
     if given.dim() == 4 and given.shape[1] != 1:
         raise GraftError(
@@ -126,7 +129,7 @@ def mask(name: str, value: Any, _: io.Input) -> Tensor:
     low, high = _require_finite(name, given, "mask")
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise GraftError(f"{name}: its values lie from {low:.4g} to {high:.4g}, a mask's from 0 to 1; scale it")
-    return given.clamp(0, 1)
+    return between_nodes(given.masked_fill(given < NEARLY, 0.0).masked_fill_(given > 1 - NEARLY, 1.0))
 
 
 def require_painted(name: str, masks: Tensor) -> None:

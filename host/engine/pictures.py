@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import comfy.model_management
 import torch
 from torch import Tensor
 
@@ -24,6 +25,11 @@ def decode(vae, latent: Tensor) -> Tensor:
     """Latents (B, C, h, w) or (B, C, 1, h, w) in the VAE's space -> (B, H, W, 3) in [0, 1]."""
     image = require_finite("vae", vae.decode(latent), "what it decodes")
     return image.reshape(-1, *image.shape[-3:]).clamp(0, 1)
+
+
+def between_nodes(values: Tensor) -> Tensor:
+    """Pictures or masks where the host keeps them between nodes: on the CPU, unless it was told that all stays on the device."""
+    return values.to(comfy.model_management.intermediate_device())
 
 
 def for_vae(model, latent: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from ...inversion.solvers import Denoiser, Solver, Step, StepHook
 from ...inversion.trajectory import Trajectory
 from ..engine.fingerprints import conditioning_fingerprint, model_fingerprint, require_made_with
 from ..engine.noise_levels import noise_parts
-from ..engine.pictures import for_vae
+from ..engine.pictures import between_nodes, for_vae
 from ..engine.plan import RUN_KEY, require_unedited
 from ..engine.requirements import (
     mixing_of,
@@ -184,7 +184,7 @@ def generate(guider, noise, latent: dict, sampler, sigmas: Tensor) -> dict:
     start = require_finite("noise", start, "what it generates")
     samples = sample(guider, start, latent["samples"], sampler, sigmas, noise.seed, latent.get("noise_mask"))
     require_finite("guider", samples, "what its model predicts")
-    latent["samples"] = samples.to(comfy.model_management.intermediate_device())
+    latent["samples"] = between_nodes(samples)
     return latent
 
 

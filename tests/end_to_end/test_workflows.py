@@ -220,6 +220,12 @@ def test_a_borrowed_thumbnail_may_show_other_pictures(server, tmp_path):
     assert {file.stem: Image.open(file).getpixel((9, 9)) for file in files} == {"lender": red, "same": red, "other": blue}
 
 
+def test_a_thumbnail_that_no_workflow_has_is_found(tmp_path):
+    for title in ("Own", "Former"):
+        (tmp_path / f"{title}.jpg").write_bytes(b"picture")
+    assert build_workflows.thumbnail_complaints([Graph("Own")], tmp_path) == ["Former.jpg: no workflow is called so; delete it."]
+
+
 def test_a_thumbnail_shows_pairs_in_rows():
     red, blue = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")
     sheet = build_workflows.thumbnail([[red, blue], [blue, red]])

@@ -2,11 +2,18 @@
 
 import math
 
+import comfy.model_management
+import folder_paths
 import pytest
 import torch
+from comfy_api.latest import io
 from graft.host.errors import GraftError
+from graft.nodes import checks
 from graft.nodes.keeping import FitPicture, KeepOutsideMask
+from PIL import Image
 from torch.nn.functional import max_pool2d
+
+import nodes
 
 pytestmark = pytest.mark.usefixtures("previews")
 
@@ -113,6 +120,30 @@ def test_a_tint_of_the_edit_is_matched_at_the_seam():
     as_edited, matched = (keep(image, image + 0.2, mask, colour=colour) for colour in ("as edited", "matched at the seam"))
     assert float((as_edited - image)[mask == 1].mean()) > 0.19
     assert float((matched - image)[mask == 1].abs().max()) < 1e-5
+
+
+def test_a_lossy_picture_that_was_painted_keeps_its_pixels(tmp_path, monkeypatch):
+    """Load Image reads opaque pixels of a lossy WebP as a step of 8 bits from opaque."""
+    pixels = (draw(9, 32, 48, 4) * 255).byte()
+    pixels[..., 3] = 255 * (painted((32, 48))[0] == 0)
+    Image.fromarray(pixels.numpy()).save(tmp_path / "painted.webp", quality=80)
+    monkeypatch.setattr(folder_paths, "get_annotated_filepath", lambda name: str(tmp_path / name))
+    image, mask = nodes.LoadImage().load_image("painted.webp")[:2]
+    assert sorted({round(255 * value) for value in mask.unique().tolist()}) in ([0, 255], [0, 254, 255], [1, 255], [1, 254], [0, 254])
+    result = keep(image, 1 - image, mask)
+    outside = painted((32, 48)) == 0
+    assert torch.equal(result[outside], image[outside]) and torch.equal(result[~outside], (1 - image)[~outside])
+    with pytest.raises(GraftError, match=r"^mask: it is empty"):
+        keep(image, 1 - image, mask.where(mask < 0.5, mask.min()))
+
+
+def test_pictures_and_masks_come_to_where_the_host_keeps_them(monkeypatch):
+    """As under --gpu-only, where some nodes give theirs on the CPU all the same."""
+    monkeypatch.setattr(comfy.model_management, "intermediate_device", lambda: torch.device("meta"))
+    inputs = [io.Image.Input("image"), io.Mask.Input("mask")]
+    values = {"image": draw(1, 1, 8, 8, 3), "mask": torch.ones(1, 8, 8)}
+    given = {input.id: checks.CHECKS[input.get_io_type()](input.id, values[input.id], input) for input in inputs}
+    assert [given[name].device.type for name in values] == ["meta", "meta"]
 
 
 IMAGE, MASK = draw(8, 1, 40, 60, 3), painted((40, 60))

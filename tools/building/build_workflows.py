@@ -116,8 +116,10 @@ def _to_check(path: Path) -> dict:
 
 
 def thumbnail_complaints(graphs: Sequence[Graph], folder: Path = FOLDER) -> list[str]:
-    """A complaint for each workflow whose thumbnail is not in `folder`, or is not that of the workflow it borrows from."""
-    found = []
+    """A complaint for each workflow whose thumbnail is not in `folder`, or is not that of the workflow it borrows from, and for
+    each thumbnail of no workflow."""
+    unknown = sorted({path.stem for path in folder.glob("*.jpg")} - {graph.title for graph in graphs})
+    found = [f"{title}.jpg: no workflow is called so; delete it." for title in unknown]
     for graph in graphs:
         path, lender = folder / f"{graph.title}.jpg", folder / f"{_copied_from(graph)}.jpg"
         if not path.is_file():
