@@ -1,5 +1,6 @@
 """The two models that know the world of things, in tiny sizes: trained a few steps, stopped and gone on with, exported, loaded by the host."""
 
+import pickle
 from functools import partial
 
 import comfy.sample
@@ -160,6 +161,25 @@ def test_a_training_without_a_checkpoint_starts_from_exported_weights(weights, m
     assert all(torch.equal(value, exported[name]) for name, value in network.state_dict().items())
 
 
+def test_the_text_encoder_starts_from_exported_weights_as_well(work, machine, tmp_path):
+    """Else a new machine would replace the one that the denoisers were trained with."""
+    from training import text_encoder
+    from training.trainer import load_part
+
+    (tmp_path / "scene_model").mkdir()
+    path = tmp_path / "scene_model" / "text_encoder.safetensors"
+    path.write_bytes((work / "scene_model" / "text_encoder.safetensors").read_bytes())
+    before, step = load_part(path)
+    with torch.inference_mode(False):
+        text_encoder.train(tmp_path, machine, steps=step, size=4, shapes=TINY)
+        assert not (tmp_path / "text_encoder.pt").exists()
+        text_encoder.train(tmp_path, machine, steps=step + 1, size=4, rate=1e-6, shapes=TINY)
+        text_encoder.export(tmp_path)
+    after, new_step = load_part(path)
+    assert new_step == step + 1 and after.keys() == before.keys()
+    assert all(torch.allclose(value, before[name], atol=1e-3) for name, value in after.items())
+
+
 def test_the_host_encodes_prompts_as_the_training_did(work, machine):
     from training.text_encoder import encode_prompts, load_text_encoder
 
@@ -298,7 +318,7 @@ def test_half_of_the_levels_are_about_as_noisy_as_the_picture_is_strong(name):
 
 
 def test_things_count_more_where_they_are_to_be_seen():
-    from training.denoisers import THING_WEIGHT
+    from training.layouts import THING_WEIGHT
 
     silent, things = torch.zeros(2, scene_network.LATENT_CHANNELS, 1, 2), torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
     weights = kind_of("transformer")(TINY).noised(silent, torch.tensor([0.01, 0.9999]), silent).weights(things)[:, 0]
@@ -308,7 +328,7 @@ def test_things_count_more_where_they_are_to_be_seen():
 
 def test_a_layout_says_what_is_where():
     """Oracle: the drawn masks, and the things' own boxes."""
-    from training.denoisers import Layout
+    from training.layouts import Layout
 
     things = Thing("car", "red", x=0.3, y=0.9, size=0.4, mirrored=True), Thing("owl", x=0.75, y=0.9, size=0.4)
     scenes = [Scene("sand", things=things), Scene("sand")]
@@ -326,11 +346,49 @@ def test_a_layout_says_what_is_where():
     assert not layout.places[0][:, layout.kinds[0] == 0].any()
 
 
+def test_close_ups_are_squares_of_pictures_and_name_what_is_mostly_inside(tmp_path):
+    """Oracle: latents and labels that say where each cell is, and the things' own boxes."""
+    from training.batches import Material, close_ups
+    from training.pictures import Shard, Shards
+
+    rng, count, cells = np.random.default_rng(3), 64, 16
+    scenes = [sample_scene(rng) for _ in range(count)]
+    folder = tmp_path / "00001"
+    folder.mkdir()
+    latents = np.broadcast_to(np.arange(cells * cells).reshape(cells, cells), (count, 3, cells, cells)).astype(np.float16).copy()
+    latents[:, 1], latents[:, 2] = np.arange(count)[:, None, None], 0
+    labels = np.zeros((count, 64, 64), np.uint8)
+    for row, scene in enumerate(scenes):
+        for number, thing in enumerate(scene.things, start=1):
+            left, top, right, bottom = (round(edge * 64) for edge in thing.box)
+            labels[row, top:bottom, left:right] = number
+    np.save(folder / "latents-own.npy", latents)
+    np.save(folder / "labels.npy", labels)
+    (folder / "scenes.pkl").write_bytes(pickle.dumps(scenes))
+    batch = close_ups(Material(Shards((Shard(folder),)), "own"), 5, 40)
+    assert batch.latents.shape == (40, 3, 8, 8) and batch.pairs == 0 and batch.share.sort().values.diff().max() < 0.1
+    named = 0
+    for own, kinds, covered, prompt in zip(batch.latents, batch.layout.kinds, batch.layout.covered, batch.prompts, strict=True):
+        place = (own / scene_network.LATENT_SCALE + scene_network.LATENT_SHIFT).round().long()
+        down, across = np.divmod(place[0].numpy(), cells)
+        assert (np.diff(down, axis=0) == 1).all() and (np.diff(across, axis=1) == 1).all()
+        scene = scenes[place[1, 0, 0]]
+        assert covered.mean() > 0.15 and set(kinds.unique().tolist()) <= {0} | {KINDS.index(thing.kind) + 1 for thing in scene.things}
+        for thing in scene.things:
+            left, top, right, bottom = (edge * cells for edge in thing.box)
+            wide = min(right, across.max() + 1) - max(left, across.min())
+            high = min(bottom, down.max() + 1) - max(top, down.min())
+            inside = max(wide, 0) * max(high, 0) > 0.5 * (right - left) * (bottom - top)
+            assert not prompt or (thing.kind in prompt.split()) == inside or len({other.kind for other in scene.things}) == 1
+        named += bool(prompt)
+    assert 30 < named < 40
+
+
 @torch.inference_mode(False)
 @pytest.mark.parametrize("name", DENOISERS)
 def test_what_a_network_knows_half_way_is_read_cell_by_cell(name):
     """A reading of the states of one row and column changes with those alone, and with its loss it is learnt."""
-    from training.denoisers import Layout, Reading
+    from training.layouts import Layout, Reading
 
     denoiser, cells = kind_of(name)(TINY), SIDE // 8
     layer, channels = denoiser.half_way()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,28 +18,27 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.ops import disable_weight_init
 from evaluation.report import Sheet, contact_sheet
 from graft.miniature.scene_network import FLOW_SHIFT, LATENT_SCALE, LATENT_SHIFT, SHAPES, UNET_SCALE, Shapes
-from graft.miniature.scenes.prompts import Wording, prompt_of, sample_wording
+from graft.miniature.scenes.prompts import prompt_of
 from graft.miniature.scenes.sampling import EVALUATION_SEEDS, sample_scene
-from graft.miniature.scenes.scene import KINDS, Scene
 from torch import Tensor, nn
 
 from .autoencoder import load_vae
+from .batches import Material, close_ups, whole_pictures
+from .layouts import THING_WEIGHT, Reading
 from .pictures import Shards
 from .text_encoder import Encoded, encode_prompts, load_text_encoder, plain_attention
-from .trainer import SAVED_EVERY, Machine, Trainer, averages_of, batch_indices, initialise, save_part, silence
+from .trainer import SAVED_EVERY, Machine, Trainer, averages_of, initialise, save_part, silence
 
 LEVELS = 0.6, 1.3
 """Mean and deviation of the logarithm of the noise's strength over the picture's."""
-THING_WEIGHT, THING_SEEN = 4.0, 4.0
-"""How much more errors count where things are, and the noise's strength over the picture's at which half of that is left. Things cover a
-seventh of the pictures; most errors elsewhere are of paper, grain and hatching, which nobody can foresee."""
-READING, READERS, READING_WEIGHT = "reading", 128, 0.1
-"""What reads where things are: its name in a network, its width, and what it counts beside the error."""
-SEEN = 0.3
-"""The part of a cell that a thing has to cover for the cell to be its."""
+THING_SEEN = 4.0
+"""The noise's strength over the picture's at which half of what errors count more for where things are is left."""
+READING, READING_WEIGHT = "reading", 0.1
+"""The name in a network of what reads where things are, and what it counts beside the error."""
+CLOSE_EVERY, CLOSE_EVERY_LATER = 2, 4
+"""Every so many steps close-ups are seen: until the rate falls, and then. They teach what things look like, whole pictures where and
+how many there are."""
 SAMPLES = 24
-UNPROMPTED = 0.1
-"""The share of prompts that are left out, for classifier-free guidance."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,8 @@ class Denoiser(Protocol):
 
     name: str
     network: nn.Module
+    close_ups: int
+    """How many take it about as long as a whole picture."""
 
     def noised(self, latents: Tensor, share: Tensor, noise: Tensor) -> Noised: ...
     def half_way(self) -> tuple[nn.Module, int]:
@@ -82,6 +83,7 @@ class UNet:
     Stable Diffusion's schedule."""
 
     name = "unet"
+    close_ups = 3
 
     def __init__(self, shapes: Shapes = SHAPES) -> None:
         self.network = initialise(UNetModel(**shapes.unet, dtype=torch.float32, operations=disable_weight_init))
@@ -124,6 +126,7 @@ class Transformer:
     """Flux's kind: the network predicts the velocity noise - latent, at a sigma in (0, 1)."""
 
     name = "transformer"
+    close_ups = 2
 
     def __init__(self, shapes: Shapes = SHAPES) -> None:
         self.network = initialise(Flux(**shapes.transformer, dtype=torch.float32, operations=disable_weight_init))
@@ -171,97 +174,6 @@ def _rotary_positions_with_a_gradient() -> Iterator[None]:
         comfy.model_management.in_training = before
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What is where in pictures: the part of each cell that things cover (B, h, w), the number of the kind, from 1, that covers most of it
-    (B, h, w), 0 for none, and where in that thing's box it lies (B, 3, h, w): across and down in [-1, 1], and -1 or 1 for its side."""
-
-    covered: Tensor
-    kinds: Tensor
-    places: Tensor
-
-    @classmethod
-    def of(cls, scenes: list[Scene], labels: Tensor, height: int, width: int) -> Layout:
-        """`labels` (B, H, W): 0 for the background, else the number of the thing from 1."""
-        shares = [nn.functional.adaptive_avg_pool2d((labels == number).float(), (height, width)) for number in (1, 2)]
-        largest, owner = torch.stack(shares).max(dim=0)
-        kinds, places = torch.zeros(2, len(scenes), dtype=torch.long), torch.zeros(2, len(scenes), 3, height, width)
-        down, across = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
-        for row, scene in enumerate(scenes):
-            for number, thing in enumerate(scene.things):
-                left, top, right, bottom = thing.box
-                kinds[number, row] = KINDS.index(thing.kind) + 1
-                side = torch.full_like(across, -1.0 if thing.mirrored else 1.0)
-                places[number, row] = torch.stack([2 * (across - left) / (right - left) - 1, 2 * (down - top) / (bottom - top) - 1, side])
-        seen = largest > SEEN
-        own_kinds = torch.where(owner == 0, kinds[0][:, None, None], kinds[1][:, None, None])
-        own_places = torch.where(owner[:, None] == 0, places[0], places[1])
-        return cls(sum(shares), own_kinds * seen, own_places * seen[:, None])
-
-
-class Reading(nn.Module):
-    """Reads from a network's state half way (B, C, h, w) what is where. It is trained along and not shipped: a network that has to
-    know the kind of each cell there learns early to bring the prompt's words to their things."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(channels, READERS, 1), nn.SiLU(), nn.Conv2d(READERS, len(KINDS) + 1 + 3, 1))
-
-    def loss(self, state: Tensor, layout: Layout) -> Tensor:
-        """The cross entropy of kinds, things counted as `THING_WEIGHT` of the rest, and the squared error of places."""
-        read, step = self.layers(state).float(), layout.kinds.shape[-1] // state.shape[-1]
-        kinds, places = layout.kinds[:, ::step, ::step].to(read.device), layout.places[:, :, ::step, ::step].to(read.device)
-        seen = (kinds > 0).float()
-        wrong = nn.functional.cross_entropy(read[:, :-3], kinds, reduction="none") * (1 + (THING_WEIGHT - 1) * seen)
-        beside = (read[:, -3:] - places).square().mean(dim=1) * seen
-        return wrong.mean() + beside.sum() / seen.sum().clamp(min=1)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Latents (B, C, h, w) of unit deviation, what is where in them, their prompts, and where in the schedule they are (B,). The last
-    2 * `pairs` rows are pairs, first partners first."""
-
-    latents: Tensor
-    layout: Layout
-    prompts: list[str]
-    share: Tensor
-    pairs: int
-
-
-def batch_of(shards: Shards, latents: list[np.ndarray], step: int, size: int) -> Batch:
-    """Half of the rows are scenes, the others pairs, whose prompts often leave the look to be seen."""
-    rng, pairs = np.random.default_rng([32, step]), size // 4
-    alone = batch_indices("scenes", step, len(shards), size - 2 * pairs)
-    shard_of = batch_indices("shards", step, len(shards.shards), pairs)
-    size_of_shard = len(latents[0])
-    first = shard_of * size_of_shard + size_of_shard // 2 + 2 * batch_indices("pairs", step, size_of_shard // 4, pairs)
-    both = torch.cat([first, first + 1])
-    chosen = torch.cat([alone, both])
-    scenes = shards.scenes(chosen)
-    prompts = [_prompt(rng, scene, sample_wording(rng), UNPROMPTED) for scene in scenes[: len(alone)]]
-    for row, scene in enumerate(scenes[len(alone) :]):
-        wording = replace(sample_wording(rng), colour=False, style=rng.random() < 0.5) if rng.random() < 0.75 else sample_wording(rng)
-        prompts.append(_prompt(rng, scene, wording, UNPROMPTED if row < pairs else 0.4))
-    # A look is open at high noise levels only. A quarter of the partners are at the same level, as two parts of one picture
-    # are; the others are seen more clearly.
-    noisy = 0.4 + 0.6 * _stratified(rng, pairs)
-    clearer = torch.from_numpy(np.where(rng.random(pairs) < 0.25, 1.0, rng.random(pairs)))
-    share = torch.cat([_stratified(rng, size - 2 * pairs), noisy, noisy * clearer]).float()
-    rows = torch.from_numpy(np.stack([latents[i // size_of_shard][i % size_of_shard] for i in chosen.tolist()])).float()
-    layout = Layout.of(scenes, shards.labels(chosen), *rows.shape[2:])
-    return Batch((rows - LATENT_SHIFT) * LATENT_SCALE, layout, prompts, share, pairs)
-
-
-def _prompt(rng: np.random.Generator, scene: Scene, wording: Wording, dropped: float) -> str:
-    return "" if rng.random() < dropped else prompt_of(scene, wording)
-
-
-def _stratified(rng: np.random.Generator, count: int) -> Tensor:
-    """(count,) in [0, 1), one in each of as many equal parts."""
-    return (torch.from_numpy(rng.permutation(count)) + torch.from_numpy(rng.random(count))) / max(count, 1)
-
-
 def train(
     work: Path,
     machine: Machine,
@@ -296,12 +208,14 @@ def train(
         encoded = encode_prompts(tokens, text, prompts, machine)
         return denoiser.predict(machine.floats(shown), level.to(machine.device), encoded, partial(linked_attention, pairs)).float()
 
-    shards = None
+    material = None
     while trainer.unfinished:
-        if shards is None or trainer.step % SAVED_EVERY == 0:
-            shards = Shards.of(work).encoded(key)
-            latents = [shard.latents(key) for shard in shards.shards]
-        batch = batch_of(shards, latents, trainer.step, size)
+        if material is None or trainer.step % SAVED_EVERY == 0:
+            material = Material(Shards.of(work), key)
+        if trainer.step % (CLOSE_EVERY if trainer.left > 1 else CLOSE_EVERY_LATER) == 1:
+            batch = close_ups(material, trainer.step, size * denoiser.close_ups)
+        else:
+            batch = whole_pictures(material, trainer.step, size)
         noise = torch.randn(batch.latents.shape, generator=torch.Generator().manual_seed(trainer.step))
         noised = denoiser.noised(batch.latents, batch.share, noise)
         hook = layer.register_forward_hook(lambda _, __, state: states.append(state))
@@ -313,7 +227,7 @@ def train(
         trainer.update(loss + READING_WEIGHT * reading.loss(state, batch.layout))
         if trainer.step % looked_every == 0 or not trainer.unfinished:
             with trainer.averaged():
-                look(work, denoiser, predict, vae, machine, trainer.step, latents[0].shape[1:])
+                look(work, denoiser, predict, vae, machine, trainer.step, material.grid)
 
 
 def linked_attention(pairs: int, text: int, _, query, key, value, heads, skip_reshape=False, **_options) -> Tensor:

@@ -130,7 +130,16 @@ def train(work: Path, machine: Machine, steps: int = 2000, size: int = 64, rate:
     encoder = TextEncoder(len(tokens.known), shapes)
     heads = nn.Linear(shapes.text["hidden_size"], sum(len(values) + 1 for values in HEADS.values()))
     model = machine.place(nn.ModuleDict({"encoder": encoder, "heads": heads}))
-    trainer = Trainer(model, machine=machine, rate=rate, steps=steps, average=0.99, checkpoint=work / "text_encoder.pt")
+    trainer = Trainer(
+        model,
+        machine=machine,
+        rate=rate,
+        steps=steps,
+        average=0.99,
+        checkpoint=work / "text_encoder.pt",
+        start=work / "scene_model" / "text_encoder.safetensors",
+        within="encoder.",
+    )
     while trainer.unfinished:
         rng = np.random.default_rng([31, trainer.step])
         rows, facts = examples(tokens, rng, size)
@@ -150,11 +159,10 @@ def _split(logits: Tensor) -> tuple[Tensor, ...]:
 
 
 def examples(tokens: Tokens, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-    """Rows (B, tokens), and the number of each of `HEADS` known at each token (B, tokens, heads), 0 for what was not said. Kinds are
-    drawn from all that have a name, whether they have been drawn yet or not."""
+    """Rows (B, tokens), and the number of each of `HEADS` known at each token (B, tokens, heads), 0 for what was not said."""
     prompts, facts = [], []
     for _ in range(count):
-        scene = sample_scene(rng, kinds=KINDS)
+        scene = sample_scene(rng)
         prompts.append("" if rng.random() < 0.05 else prompt_of(scene, sample_wording(rng)))
         facts.append(_facts(prompts[-1], scene, tokens.ends(prompts[-1])))
     return tokens(prompts), torch.tensor(facts)

@@ -59,12 +59,22 @@ class Trainer:
     Muon where bfloat16 is fast, in which it makes them orthogonal; all else with Adam.
 
     `checkpoint` holds masters, averages, optimiser state and the step, and is replaced in one go; a training that finds it goes on bit
-    for bit. Without one, `start` (a file of `save_part`) gives the weights and the step; the optimiser warms up anew. `<checkpoint>.log`
+    for bit. Without one, `start` (a file of `save_part`) gives the weights and the step, of the parameters whose names begin with `within`;
+    the optimiser warms up anew. `<checkpoint>.log`
     gets a line of JSON now and then.
     """
 
     def __init__(
-        self, module: nn.Module, *, machine: Machine, rate: float, steps: int, average: float, checkpoint: Path, start: Path | None = None
+        self,
+        module: nn.Module,
+        *,
+        machine: Machine,
+        rate: float,
+        steps: int,
+        average: float,
+        checkpoint: Path,
+        start: Path | None = None,
+        within: str = "",
     ):
         self.parameters = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self.masters = {name: parameter.detach().float().clone() for name, parameter in self.parameters.items()}
@@ -81,7 +91,7 @@ class Trainer:
         if checkpoint.exists():
             self._resume(torch.load(checkpoint, weights_only=True, map_location=machine.device))
         elif start and start.exists():
-            self._start(start)
+            self._start(start, within)
         self._publish(self.masters)
 
     def _resume(self, state: Mapping) -> None:
@@ -95,9 +105,10 @@ class Trainer:
             self.masters[name].copy_(state["masters"][name])
             self.averages[name].copy_(state["averages"][name])
 
-    def _start(self, part: Path) -> None:
+    def _start(self, part: Path, within: str) -> None:
         """Parameters that the file lacks, such as heads that were not exported, start as they are."""
-        tensors, self.step = load_part(part)
+        exported, self.step = load_part(part)
+        tensors = {within + name: tensor for name, tensor in exported.items()}
         self.warmed_from = self.step
         for name in self.masters.keys() & tensors.keys():
             self.masters[name].copy_(tensors[name])
@@ -116,9 +127,8 @@ class Trainer:
             parameter.grad = None
         norm = nn.utils.clip_grad_norm_(list(self.trained.values()), 1.0)
         warm = min(1.0, (self.step - self.warmed_from + 1) / WARM_UP)
-        left = (self.steps - self.step) / (self.steps * self.cool)
         for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = self.rate * warm * min(1.0, max(left, 0.01))
+            optimiser.param_groups[0]["lr"] = self.rate * warm * min(1.0, max(self.left, 0.01))
             optimiser.step()
         self.step += 1
         weight = 1 - min(self.average, (1 + self.step) / (10 + self.step))
@@ -156,6 +166,11 @@ class Trainer:
     def unfinished(self) -> bool:
         return self.step < self.steps
 
+    @property
+    def left(self) -> float:
+        """Over 1 at the full rate, then the part of it that is left."""
+        return (self.steps - self.step) / (self.steps * self.cool)
+
 
 def _matrices(module: nn.Module) -> set[str]:
     """Weights of linear layers and convolutions between others: not where a picture's three channels go in or out, nor embeddings."""
@@ -165,6 +180,8 @@ def _matrices(module: nn.Module) -> set[str]:
 
 def averages_of(checkpoint: Path) -> tuple[dict[str, Tensor], int]:
     """The averaged weights of a training, float32, and its step."""
+    if not checkpoint.exists():
+        raise SystemExit(f"{checkpoint} is not there: nothing was trained here that could be exported")
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     return state["averages"], state["step"]
 
