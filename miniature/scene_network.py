@@ -5,7 +5,7 @@ Flux's shift and scale.
 
 In a large model an object spans far more cells than a convolution reaches, and self-attention learns to carry its look
 from cell to cell; a network this small would leave that to its convolutions. So most of its training pictures are
-pairs that see each other in self-attention, with the same thing in both (`tools/training/denoisers.py`).
+pairs that see each other in self-attention, with the same thing in both (`tools/training/batches.py`).
 """
 
 from __future__ import annotations

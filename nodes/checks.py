@@ -27,9 +27,8 @@ BRIGHTEST = 16.0
 """Pictures lie in [0, 1]. Some nodes give a little more and light sources far more, but what is beyond this counts to 255."""
 OVERSHOOT = 0.25
 """So far beyond [0, 1] masks may lie, as enlarging makes them; they are clamped."""
-TINIEST, NEARLY = 1e-6, 1.5 / 255
-"""What lies so near to 0 or 1 in a mask is that: files such as WebP with transparency are read up to a step of 8 bits beside it.
-What is nearer than the first comes from no file, and stays."""
+NEARLY = 1.5 / 255
+"""What lies so near to 0 or 1 in a mask is that: files such as WebP with transparency are read up to a step of 8 bits beside it."""
 
 
 def received(
@@ -130,10 +129,7 @@ def mask(name: str, value: Any, _: io.Input) -> Tensor:
     low, high = _require_finite(name, given, "mask")
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         raise GraftError(f"{name}: its values lie from {low:.4g} to {high:.4g}, a mask's from 0 to 1; scale it")
-    given = given.clamp(0, 1)
-    for end, distance in ((0.0, given), (1.0, 1 - given)):
-        given = given.masked_fill((distance > TINIEST) & (distance < NEARLY), end)
-    return between_nodes(given)
+    return between_nodes(given.clamp(0, 1).masked_fill(given < NEARLY, 0.0).masked_fill(given > 1 - NEARLY, 1.0))
 
 
 def require_painted(name: str, masks: Tensor) -> None:

@@ -24,6 +24,8 @@ STEPS, CFG = 5, 3.0
 MAIN, TARGET, NEGATIVE = prompt(1), prompt(2), prompt(3)
 DDIM, MULTISTEP = GraftSampler("ddim"), GraftSampler("dpmpp_2m")
 SIZE, PIXELS = (8, 16), (64, 128)
+pytestmark = pytest.mark.usefixtures("faint_masks")
+
 ZEROS, ONES = torch.full((1, *PIXELS), 1e-30), torch.ones(1, *PIXELS)  # nothing to the bit; an empty mask is refused
 
 

@@ -302,6 +302,7 @@ def test_gamma_follows_its_course_and_the_number_of_injections(sd1, course, monk
 # Masks and batches
 
 
+@pytest.mark.usefixtures("faint_masks")
 def test_a_full_mask_is_no_mask_and_one_of_nothing_plain_ddim(sd1):
     ones = torch.ones(1, 128, 128)
     whole = ours(mixed(sd1))

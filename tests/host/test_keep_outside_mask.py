@@ -129,7 +129,7 @@ def test_a_lossy_picture_that_was_painted_keeps_its_pixels(tmp_path, monkeypatch
     Image.fromarray(pixels.numpy()).save(tmp_path / "painted.webp", quality=80)
     monkeypatch.setattr(folder_paths, "get_annotated_filepath", lambda name: str(tmp_path / name))
     image, mask = nodes.LoadImage().load_image("painted.webp")[:2]
-    assert sorted({round(255 * value) for value in mask.unique().tolist()}) in ([0, 255], [0, 254, 255], [1, 255], [1, 254], [0, 254])
+    assert len(mask.unique()) == 2
     result = keep(image, 1 - image, mask)
     outside = painted((32, 48)) == 0
     assert torch.equal(result[outside], image[outside]) and torch.equal(result[~outside], (1 - image)[~outside])

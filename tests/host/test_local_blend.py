@@ -30,6 +30,8 @@ INPUTS = {
     "background": OWN_STEP,
     "word_map_grid": "quarter (paper)",
 }
+pytestmark = pytest.mark.usefixtures("faint_masks")
+
 ONES, ZEROS = torch.ones(1, 128, 128), torch.full((1, 128, 128), 1e-30)  # nothing to the bit; an empty mask is refused
 DDIM = GraftSampler("ddim")
 

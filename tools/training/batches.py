@@ -69,8 +69,8 @@ def whole_pictures(material: Material, step: int, size: int) -> Batch:
 
 
 def close_ups(material: Material, step: int, size: int) -> Batch:
-    """Squares around a thing each, half as wide as a picture, whose prompts name the things that are mostly inside. Things cover a seventh
-    of the pictures, and a quarter of the cells shows all of most: so a network sees more things in the same time."""
+    """Squares around a thing each, half as wide as a picture, whose prompts name the things that are mostly inside. Most things fit
+    into a quarter of the cells, so a network sees more of them in the same time."""
     rng, (_, height, width) = np.random.default_rng([33, step]), material.grid
     side = height // 2
     drawn = batch_indices("close-ups", step, len(material.shards), 2 * size)

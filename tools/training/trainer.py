@@ -60,8 +60,7 @@ class Trainer:
 
     `checkpoint` holds masters, averages, optimiser state and the step, and is replaced in one go; a training that finds it goes on bit
     for bit. Without one, `start` (a file of `save_part`) gives the weights and the step, of the parameters whose names begin with `within`;
-    the optimiser warms up anew. `<checkpoint>.log`
-    gets a line of JSON now and then.
+    the optimiser warms up anew. `<checkpoint>.log` gets a line of JSON now and then.
     """
 
     def __init__(
