@@ -1,12 +1,15 @@
 """The benchmark on small networks of every shape: the papers' procedures, written out, give the pictures that the pack gives."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from benchmark import bench, networks, profiling, results
+from benchmark import bench, comparing, networks, profiling, results
 from benchmark.comparing import compare
+from benchmark.measuring import counted
 from benchmark.methods import METHODS
+from graft.host.engine.features import with_kept_features
 
 ROWS = {
     "free_prompt_editing": (5 + 2 * 5 + 4, 0, 2 * 5 + 4 * 5),
@@ -40,10 +43,30 @@ def cases():
 
 @pytest.mark.parametrize("kind, name", list(cases()))
 def test_the_papers_procedure_gives_the_same_picture_in_the_rows_that_its_code_computes(subjects, kind, name):
-    observed = compare(subject_of(subjects, kind), METHODS[name], rounds=1).observed
+    found = compare(subject_of(subjects, kind), METHODS[name], rounds=1)
+    observed = found.observed
+    assert (found.second_edit is not None) == METHODS[name].keeps
     assert observed.difference < 2e-3
     assert (observed.rows, observed.decoders, observed.naive_rows) == ROWS[name]
     assert all(mebibytes > 0 for mebibytes in observed.memory.values())
+
+
+def test_a_second_edit_of_the_same_pictures_skips_their_streams(subjects):
+    subject, method = subject_of(subjects, "sd15"), METHODS["free_prompt_editing"]
+    kept = with_kept_features(subject.model, "host memory", comparing.KEPT)
+    run = method.prepare(replace(subject, model=kept)).run
+    computed = []
+    for _ in range(2):
+        with counted(subject.model.model.diffusion_model) as rows:
+            run()
+        computed.append(rows.whole)
+    assert computed == [2 * 5 + 4, 2 * 5]
+
+
+def test_a_second_edit_that_is_another_picture_is_no_time(subjects, monkeypatch):
+    monkeypatch.setattr(comparing.torch, "equal", lambda *_: False)
+    with pytest.raises(RuntimeError, match=r"Free-Prompt-Editing, small sd15.*: the second edit is another picture"):
+        comparing.second_edit(subject_of(subjects, "sd15"), METHODS["free_prompt_editing"], 1)
 
 
 def test_the_rows_alone_are_part_of_what_the_method_takes(subjects):

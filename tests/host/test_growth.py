@@ -4,7 +4,7 @@ import pytest
 import torch
 from benchmark import document, growth, networks
 
-SMALL = {"side": (128, 192), "batch": (1, 2), "steps": (5, 10), "sources": (1, 4)}
+SMALL = {"side": (128, 192), "batch": (1, 2), "steps": (2, 5), "sources": (1, 4)}
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
     python tools growth --comfyui PATH [--axis AXIS ...] [--write]
 
-A random network in SD1.5's layout, an eighth as wide, so that the largest picture takes minutes on two cores; layout is kept from the sources
+A random network in SD1.5's layout, a tenth as wide, so that the largest picture takes minutes on two cores; layout is kept from the sources
 (Free-Prompt-Editing's edit), each of which gives a part of the layers. Prints a table; --write puts it and a plot into docs/.
 """
 
