@@ -7,16 +7,23 @@ from comfy_api.latest import io
 from ..host.errors import GraftError
 from ..host.models import miniature as model
 from ..host.models import pixel_diffusion
-from ..miniature import drawing, faces, world
+from ..miniature import faces
+from ..miniature.network import SIDE
+from ..miniature.scenes.prompts import prompt_of
+from ..miniature.scenes.rendering import render
+from ..miniature.scenes.sampling import variation
+from ..miniature.scenes.scene import COLOURED, COLOURS, GROUNDS, KINDS, LIGHTS, STYLES, Scene, Thing
 from .node import GraftNode
 
+COLOUR_TOOLTIP = f"Its colour, if one dominates its kind ({', '.join(kind for kind in KINDS if kind in COLOURED)}); the others have their own."
 CHANGES = {
     "none": [],
     "remove": [],
     "recolour": [
-        io.Combo.Input("new_colour", options=list(world.COLOURS), default="blue", tooltip="The object's colour after the change.")
+        io.Combo.Input("new_colour", options=list(COLOURS), default="blue", tooltip="The thing's colour after the change, if its kind has one.")
     ],
-    "reshape": [io.Combo.Input("new_shape", options=list(world.SHAPES), default="cube", tooltip="The object's shape after the change.")],
+    "replace": [io.Combo.Input("new_kind", options=list(KINDS), default="owl", tooltip="What stands in its place after the change.")],
+    "turn round": [],
     "move": [
         io.Float.Input(
             "new_x",
@@ -24,19 +31,20 @@ CHANGES = {
             min=0.0,
             max=1.0,
             step=0.01,
-            tooltip="Where the object stands after the change, from left (0) to right (1).",
+            tooltip="Where the thing stands after the change, from left (0) to right (1).",
         ),
         io.Float.Input(
             "new_y",
-            default=0.8,
+            default=0.85,
             min=0.0,
             max=1.0,
             step=0.01,
-            tooltip="Where the object touches the ground after the change, from top (0) to bottom (1).",
+            tooltip="Where the thing touches the ground after the change, from top (0) to bottom (1).",
         ),
     ],
-    "change ground": [io.Combo.Input("new_ground", options=list(world.GROUNDS), default="snow", tooltip="The ground after the change.")],
-    "change style": [io.Combo.Input("new_style", options=list(world.STYLES), default="drawing", tooltip="The style after the change.")],
+    "change ground": [io.Combo.Input("new_ground", options=list(GROUNDS), default="snow", tooltip="The ground after the change.")],
+    "change light": [io.Combo.Input("new_light", options=list(LIGHTS), default="night", tooltip="The time of day after the change.")],
+    "change style": [io.Combo.Input("new_style", options=list(STYLES), default="watercolour", tooltip="The style after the change.")],
 }
 
 
@@ -47,40 +55,40 @@ class LoadMiniature(GraftNode):
             node_id="GraftLoadMiniature",
             display_name="Load Miniature",
             category="Graft/miniature",
-            description="A small diffusion model that comes with Graft and paints 64 x 64 pictures of balls, cubes, cones and stars. "
-            "It runs every workflow in seconds on any machine: to try them, to learn them, to test them.",
+            description="A small diffusion model that comes with Graft and paints 128 x 128 pictures of two dozen things, from rabbits to "
+            "teapots, in four styles. It runs every workflow in seconds on any machine: to try them, to learn them, to test them.",
             search_aliases=["miniature", "tiny model", "test model", "example model", "checkpoint"],
             inputs=[],
             outputs=[
-                io.Model.Output(display_name="model", tooltip="The UNet: Stable Diffusion 1.x in small."),
+                io.Model.Output(display_name="model", tooltip="The UNet: Stable Diffusion in small, in v-prediction."),
                 io.Clip.Output(display_name="clip", tooltip="The text encoder."),
-                io.Vae.Output(display_name="vae", tooltip="The VAE: a quarter of the picture's side, 8 channels."),
+                io.Vae.Output(display_name="vae", tooltip="The VAE: an eighth of the picture's side, 32 channels."),
             ],
         )
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(model.load_model(), model.load_clip(), model.load_vae())
+        return io.NodeOutput(model.load_unet(), model.load_clip(), model.load_vae())
 
 
-def _thing_inputs(name: str, shapes: list[str], x: float, **defaults) -> list:
+def _thing_inputs(name: str, kinds: list[str], x: float, kind: str, colour: str) -> list:
     return [
-        io.Combo.Input(f"{name}_shape", options=shapes, default=defaults["shape"], tooltip="The object's shape."),
-        io.Combo.Input(f"{name}_colour", options=list(world.COLOURS), default=defaults["colour"], tooltip="The object's colour."),
-        io.Combo.Input(f"{name}_pattern", options=list(world.PATTERNS), default="plain", tooltip="Plain or striped.", advanced=True),
-        io.Float.Input(f"{name}_x", default=x, min=0.0, max=1.0, step=0.01, tooltip="Where the object stands, from left (0) to right (1)."),
+        io.Combo.Input(f"{name}_kind", options=kinds, default=kind, tooltip="What it is."),
+        io.Combo.Input(f"{name}_colour", options=list(COLOURS), default=colour, tooltip=COLOUR_TOOLTIP),
+        io.Float.Input(f"{name}_x", default=x, min=0.0, max=1.0, step=0.01, tooltip="Where its middle is, from left (0) to right (1)."),
         io.Float.Input(
-            f"{name}_y", default=0.8, min=0.0, max=1.0, step=0.01, tooltip="Where it touches the ground, from top (0) to bottom (1)."
+            f"{name}_y", default=0.85, min=0.0, max=1.0, step=0.01, tooltip="Where it touches the ground, from top (0) to bottom (1)."
         ),
         io.Float.Input(
             f"{name}_size",
-            default=0.16,
-            min=0.05,
-            max=0.4,
+            default=0.45,
+            min=0.1,
+            max=0.9,
             step=0.01,
-            tooltip="Half its width, as a part of the picture's side.",
+            tooltip="Its larger side, as a part of the picture's shorter one.",
             advanced=True,
         ),
+        io.Boolean.Input(f"{name}_mirrored", default=False, tooltip="Whether it looks the other way.", advanced=True),
     ]
 
 
@@ -95,14 +103,13 @@ class MiniatureScene(GraftNode):
             "what an edit of the first should look like.",
             search_aliases=["miniature", "test picture", "ground truth", "synthetic scene"],
             inputs=[
-                io.Combo.Input("ground", options=list(world.GROUNDS), default="grass", tooltip="What the objects stand on."),
+                io.Combo.Input("ground", options=list(GROUNDS), default="meadow", tooltip="What the things stand on."),
+                io.Combo.Input("light", options=list(LIGHTS), default="day", tooltip="The time of day."),
+                io.Combo.Input("style", options=list(STYLES), default="3-D render", tooltip="How it is painted."),
+                *_thing_inputs("first", list(KINDS), 0.3, "rabbit", "red"),
+                *_thing_inputs("second", ["none", *KINDS], 0.73, "none", "blue"),
                 io.Combo.Input(
-                    "style", options=list(world.STYLES), default="photo", tooltip="Shaded like a photo, or outlined like a drawing."
-                ),
-                *_thing_inputs("first", list(world.SHAPES), 0.35, shape="ball", colour="red"),
-                *_thing_inputs("second", ["none", *world.SHAPES], 0.75, shape="none", colour="blue"),
-                io.Combo.Input(
-                    "object", options=["first", "second"], default="first", tooltip="Which object the masks show and the change is made to."
+                    "object", options=["first", "second"], default="first", tooltip="Which thing the masks show and the change is made to."
                 ),
                 io.DynamicCombo.Input(
                     "change",
@@ -114,13 +121,17 @@ class MiniatureScene(GraftNode):
                     default=0,
                     min=0,
                     max=2**31 - 1,
-                    tooltip="Varies shades, horizon and the ground's mottling.",
+                    tooltip="Varies what no word names: proportions and markings, the horizon, clouds and grain.",
                     control_after_generate=False,
+                ),
+                *(
+                    io.Int.Input(side, default=SIDE, min=32, max=2048, step=8, tooltip=f"Pixels. The miniature knows {SIDE}.", advanced=True)
+                    for side in ("width", "height")
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="picture", tooltip="The scene, 64 x 64."),
-                io.Mask.Output(display_name="object_mask", tooltip="Where the chosen object is seen."),
+                io.Image.Output(display_name="picture", tooltip="The scene."),
+                io.Mask.Output(display_name="object_mask", tooltip="Where the chosen thing is seen."),
                 io.Mask.Output(display_name="shadow_mask", tooltip="Where its cast shadow is seen."),
                 io.String.Output(display_name="prompt", tooltip="The scene in words."),
                 io.Image.Output(display_name="ground_truth", tooltip="The scene after the change."),
@@ -129,49 +140,56 @@ class MiniatureScene(GraftNode):
         )
 
     @classmethod
-    def execute(cls, ground, style, object, seed, change=None, **things) -> io.NodeOutput:
-        scene, index = _scene(ground, style, seed, things), 0
+    def execute(cls, ground, light, style, object, seed, width=SIDE, height=SIDE, change=None, **things) -> io.NodeOutput:
+        scene, index = _scene(ground, light, style, seed, things), 0
         if object == "second":
             if len(scene.things) < 2:
-                raise GraftError("object: there is no second object; give second_shape a shape, or choose the first")
+                raise GraftError("object: there is no second thing; choose what second_kind is, or choose the first")
             index = 1
         changed = _changed(scene, index, change or {"change": "none"})
-        before, after = drawing.render(scene), drawing.render(changed)
+        before, after = render(scene, width, height), render(changed, width, height)
         return io.NodeOutput(
             torch.from_numpy(before.picture)[None],
             torch.from_numpy(before.objects[index])[None],
             torch.from_numpy(before.shadows[index])[None],
-            world.prompt_of(scene),
+            prompt_of(scene),
             torch.from_numpy(after.picture)[None],
-            world.prompt_of(changed),
+            prompt_of(changed),
         )
 
 
-def _scene(ground: str, style: str, seed: int, things: dict) -> world.Scene:
+def _scene(ground: str, light: str, style: str, seed: int, things: dict) -> Scene:
     """The described scene; the seed decides what the inputs leave open."""
-    variation = world.variation(seed)
-    described = []
-    for name in ("first", "second"):
+    varied, described = variation(seed), []
+    for name, individual in zip(("first", "second"), varied.individuals, strict=True):
         fields = {key.removeprefix(f"{name}_"): value for key, value in things.items() if key.startswith(f"{name}_")}
-        if fields["shape"] != "none":
-            described.append(world.Thing(**fields, shade=variation.shade, tone=variation.tone))
-    return world.Scene(ground, style, tuple(described), variation.horizon, variation.texture)
+        if fields["kind"] != "none":
+            own = {} if fields["kind"] in COLOURED else {"colour": None}
+            described.append(Thing(**fields | own, individual=individual))
+    return Scene(ground, style, light, tuple(described), varied.horizon, varied.texture)
 
 
-def _changed(scene: world.Scene, index: int, change: dict) -> world.Scene:
+def _changed(scene: Scene, index: int, change: dict) -> Scene:
     match change["change"]:
         case "none":
             return scene
         case "remove":
             return scene.without(index)
         case "recolour":
-            return scene.changed(index, colour=change["new_colour"])
-        case "reshape":
-            return scene.changed(index, shape=change["new_shape"])
+            kind = scene.things[index].kind
+            if kind not in COLOURED:
+                raise GraftError(f"change: a {kind} has colours of its own; recolour one of {', '.join(k for k in KINDS if k in COLOURED)}")
+            return scene.recoloured(index, change["new_colour"])
+        case "replace":
+            return scene.exchanged(index, change["new_kind"])
+        case "turn round":
+            return scene.mirrored(index)
         case "move":
-            return scene.changed(index, x=change["new_x"], y=change["new_y"])
+            return scene.moved(index, change["new_x"], change["new_y"])
         case "change ground":
             return scene.regrounded(change["new_ground"])
+        case "change light":
+            return scene.relit(change["new_light"])
         case "change style":
             return scene.restyled(change["new_style"])
     raise GraftError(f"change: {change['change']!r} is not one of {', '.join(CHANGES)}")

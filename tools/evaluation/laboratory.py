@@ -14,13 +14,15 @@ from graft.host.engine.pictures import decode, encode
 from graft.host.engine.prompts import PROMPTS_KEY, encode_prompt
 from graft.host.models import miniature
 from graft.host.samplers.sampling import GraftSampler
-from graft.miniature import drawing
 from graft.miniature.judge import Judge, Verdict, load_judge
-from graft.miniature.world import Scene
+from graft.miniature.network import DOWNSCALE, LATENT_CHANNELS, SIDE, WEIGHTS
+from graft.miniature.scenes.rendering import render
+from graft.miniature.scenes.sampling import EVALUATION_SEEDS
+from graft.miniature.scenes.scene import Scene
 from torch import Tensor
 
-UNSEEN = 90_000
-"""Seeds of evaluation scenes start here; the training set was drawn from other seed sequences."""
+UNSEEN = EVALUATION_SEEDS.start
+"""Seeds of evaluation scenes start here."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Pictured:
 
 def picture(scenes: Iterable[Scene]) -> Pictured:
     scenes = tuple(scenes)
-    drawn = [drawing.render(scene) for scene in scenes]
+    drawn = [render(scene) for scene in scenes]
     pictures = torch.from_numpy(np.stack([rendering.picture for rendering in drawn]))
     return Pictured(scenes, pictures, tuple(d.objects for d in drawn), tuple(d.shadows for d in drawn))
 
@@ -45,11 +47,11 @@ class Laboratory:
 
     def __init__(self) -> None:
         comfy.utils.set_progress_bar_enabled(False)
-        self.model, self.clip, self.vae = miniature.load_model(), miniature.load_clip(), miniature.load_vae()
+        self.model, self.clip, self.vae = miniature.load_unet(), miniature.load_clip(), miniature.load_vae()
 
     @cached_property
     def judge(self) -> Judge:
-        return load_judge(miniature.weights())
+        return load_judge(miniature.weights(WEIGHTS, "judge"))
 
     def verdicts(self, pictures: Tensor) -> list[Verdict]:
         return self.judge.verdicts(pictures)
@@ -74,8 +76,8 @@ class Laboratory:
         sigmas = comfy.samplers.calculate_sigmas(self.model.get_model_object("model_sampling"), scheduler, steps)
         return sigmas[-(steps + 1) :]
 
-    def noise(self, count: int, seed: int, side: int = 16) -> Tensor:
-        return torch.randn((count, miniature.network.LATENT_CHANNELS, side, side), generator=torch.Generator().manual_seed(seed))
+    def noise(self, count: int, seed: int, side: int = SIDE // DOWNSCALE) -> Tensor:
+        return torch.randn((count, LATENT_CHANNELS, side, side), generator=torch.Generator().manual_seed(seed))
 
     def sample(self, model, prompts: list[str], noise: Tensor, latent: Tensor, sigmas: Tensor, guidance: float, solver="ddim") -> Tensor:
         """Latents (B, C, h, w) sampled with the Graft Sampler from `noise` added to `latent` under `prompts`, "" as the negative."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from evaluation.report import Sheet, contact_sheet
-from graft.host.models.scene_models import with_groups_of
-from graft.miniature.scene_network import DOWNSCALE, LATENT_SCALE, LATENT_SHIFT, SHAPES, Shapes
+from graft.host.models.miniature import with_groups_of
+from graft.miniature.network import DOWNSCALE, LATENT_SCALE, LATENT_SHIFT, SHAPES, Shapes
 from torch import Tensor, nn
 
 from .pictures import Shards, all_shards, as_input, held_out
@@ -33,7 +33,7 @@ def train(work: Path, machine: Machine, steps: int = 6000, size: int = 8, rate: 
     """Squared error with a little L1; latents kept near unit deviation, and decoded from slightly noisy copies."""
     torch.manual_seed(1)
     model = machine.place(build_vae(shapes))
-    part = work / "scene_model" / "autoencoder.safetensors"
+    part = work / "model" / "autoencoder.safetensors"
     trainer = Trainer(model, machine=machine, rate=rate, steps=steps, average=0.995, checkpoint=work / "autoencoder.pt", start=part)
     shards = Shards.of(work)
     while trainer.unfinished:
@@ -97,7 +97,7 @@ def export(work: Path, machine: Machine, shapes: Shapes = SHAPES) -> None:
     latents = encode(model, pictures, machine)
     normalise(model, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)).square().mean().sqrt())
     seen = (encode(model, pictures[:256], machine) - LATENT_SHIFT) * LATENT_SCALE
-    save_part(work / "scene_model" / "autoencoder.safetensors", model.state_dict() | preview_factors(seen, pictures[:256]), step)
+    save_part(work / "model" / "autoencoder.safetensors", model.state_dict() | preview_factors(seen, pictures[:256]), step)
 
 
 @torch.no_grad()
@@ -132,7 +132,7 @@ def encode(model: nn.Module, pictures: Tensor, machine: Machine) -> Tensor:
 
 def load_vae(work: Path, machine: Machine, shapes: Shapes = SHAPES) -> tuple[nn.Module, str]:
     """The exported VAE, and the key that its latents are kept under: another VAE's are not taken for this one's."""
-    path = work / "scene_model" / "autoencoder.safetensors"
+    path = work / "model" / "autoencoder.safetensors"
     tensors = {name: value for name, value in load_part(path)[0].items() if not name.startswith("preview.")}
     model = machine.place(build_vae(shapes))
     model.load_state_dict(tensors)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from graft.miniature.scene_network import LATENT_SCALE, LATENT_SHIFT
+from graft.miniature.network import LATENT_SCALE, LATENT_SHIFT
 from graft.miniature.scenes.prompts import Wording, prompt_of, sample_wording
 from graft.miniature.scenes.scene import Scene
 from torch import Tensor

@@ -17,7 +17,7 @@ from comfy.ldm.flux.model import Flux
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.ops import disable_weight_init
 from evaluation.report import Sheet, contact_sheet
-from graft.miniature.scene_network import FLOW_SHIFT, LATENT_SCALE, LATENT_SHIFT, SHAPES, UNET_SCALE, Shapes
+from graft.miniature.network import FLOW_SHIFT, LATENT_SCALE, LATENT_SHIFT, SHAPES, UNET_SCALE, Shapes
 from graft.miniature.scenes.prompts import prompt_of
 from graft.miniature.scenes.sampling import EVALUATION_SEEDS, sample_scene
 from torch import Tensor, nn
@@ -201,7 +201,7 @@ def train(
         steps=steps,
         average=0.998,
         checkpoint=work / f"{denoiser.name}.pt",
-        start=work / "scene_model" / f"{denoiser.name}.safetensors",
+        start=work / "model" / f"{denoiser.name}.safetensors",
     )
 
     def predict(shown: Tensor, level: Tensor, prompts: list[str], pairs: int = 0) -> Tensor:
@@ -264,4 +264,4 @@ def look(work: Path, denoiser: Denoiser, predict: Callable, vae: nn.Module, mach
 def export(work: Path, name: str) -> None:
     averages, step = averages_of(work / f"{name}.pt")
     own = {key: value for key, value in averages.items() if not key.startswith(READING)}
-    save_part(work / "scene_model" / f"{name}.safetensors", own, step)
+    save_part(work / "model" / f"{name}.safetensors", own, step)

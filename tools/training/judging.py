@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from graft.miniature.scene_judge import STRIDE, SceneJudge, Verdict, cells
+from graft.miniature.judge import STRIDE, Judge, Verdict, cells
 from graft.miniature.scenes.scene import COLOURED, COLOURS, GROUNDS, KINDS, LIGHTS, STYLES, Scene
 from torch import Tensor
 from torch.nn import functional
@@ -23,8 +23,8 @@ SPREAD = 2.0
 def train(work: Path, machine: Machine, steps: int = 5000, size: int = 24, rate: float = 2e-3) -> None:
     """On pictures jittered in brightness, blur and noise, so that it reads generated pictures too."""
     torch.manual_seed(5)
-    model = machine.place(SceneJudge())
-    start = work / "scene_model" / "judge.safetensors"
+    model = machine.place(Judge())
+    start = work / "model" / "judge.safetensors"
     trainer = Trainer(model, machine=machine, rate=rate, steps=steps, average=0.995, checkpoint=work / "judge.pt", start=start)
     shards = None
     while trainer.unfinished:
@@ -109,7 +109,7 @@ def loss_of(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
     return torch.stack(losses).sum()
 
 
-def right(model: SceneJudge, shard: Shard) -> dict[str, float]:
+def right(model: Judge, shard: Shard) -> dict[str, float]:
     """`percentages` on the pictures of a shard."""
     pictures = torch.from_numpy(shard.pictures.copy()).permute(0, 2, 3, 1) / 255
     return percentages([verdict for part in pictures.split(32) for verdict in model.verdicts(part)], shard.scenes)
@@ -133,4 +133,4 @@ def percentages(verdicts: list[Verdict], scenes: list[Scene]) -> dict[str, float
 
 def export(work: Path) -> None:
     averages, step = averages_of(work / "judge.pt")
-    save_part(work / "scene_model" / "judge.safetensors", averages, step)
+    save_part(work / "model" / "judge.safetensors", averages, step)

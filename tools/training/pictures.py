@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from graft.miniature.scene_judge import STRIDE
-from graft.miniature.scene_network import SIDE
+from graft.miniature.judge import STRIDE
+from graft.miniature.network import SIDE
 from graft.miniature.scenes.rendering import render
 from graft.miniature.scenes.sampling import sample_pair, sample_scene
 from graft.miniature.scenes.scene import Scene

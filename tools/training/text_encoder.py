@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from comfy.clip_model import CLIPEncoder
 from comfy.ops import disable_weight_init
-from graft.host.models.scene_models import tokenizer
-from graft.miniature.scene_network import SHAPES, Shapes
+from graft.host.models.miniature import tokenizer
+from graft.miniature.network import SHAPES, Shapes
 from graft.miniature.scenes.prompts import EMPTY, PLACE, TIME, prompt_of, sample_wording
 from graft.miniature.scenes.sampling import sample_scene
 from graft.miniature.scenes.scene import COLOURED, COLOURS, GROUNDS, KINDS, LIGHTS, STYLES, Scene
@@ -137,7 +137,7 @@ def train(work: Path, machine: Machine, steps: int = 2000, size: int = 64, rate:
         steps=steps,
         average=0.99,
         checkpoint=work / "text_encoder.pt",
-        start=work / "scene_model" / "text_encoder.safetensors",
+        start=work / "model" / "text_encoder.safetensors",
         within="encoder.",
     )
     while trainer.unfinished:
@@ -204,11 +204,11 @@ def _said(prompt: str, scene: Scene) -> Iterator[tuple[int, str, int]]:
 def export(work: Path) -> None:
     averages, step = averages_of(work / "text_encoder.pt")
     tensors = {name.removeprefix("encoder."): value for name, value in averages.items() if name.startswith("encoder.")}
-    save_part(work / "scene_model" / "text_encoder.safetensors", tensors | {"known": Tokens().known}, step)
+    save_part(work / "model" / "text_encoder.safetensors", tensors | {"known": Tokens().known}, step)
 
 
 def load_text_encoder(work: Path, machine: Machine, shapes: Shapes = SHAPES) -> tuple[Tokens, TextEncoder]:
-    tensors, _ = load_part(work / "scene_model" / "text_encoder.safetensors")
+    tensors, _ = load_part(work / "model" / "text_encoder.safetensors")
     tokens, known = Tokens(), tensors.pop("known")
     if not torch.equal(known.long(), tokens.known):
         raise SystemExit("the text encoder was trained on other words than the world has now: train and export it again")

@@ -3,7 +3,7 @@
     python tools train_miniature STAGE [STAGE ...] --work FOLDER [--comfyui PATH] [--device cuda] [--steps N] [--shards N]
 
 draw renders scenes into FOLDER/scenes, and may go on beside the others. Trainings keep a checkpoint, a log and pictures to look at in FOLDER, and
-go on bit for bit when started again; without a checkpoint they start from FOLDER/scene_model, where export stages leave weights in half
+go on bit for bit when started again; without a checkpoint they start from FOLDER/model, where export stages leave weights in half
 precision. In this order: draw, text_encoder, export_text_encoder, autoencoder, export_autoencoder, latents; then judge, unet and transformer,
 each with its export. The faces: faces, face_judge, face_diffusion, export_faces.
 """

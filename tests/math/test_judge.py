@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from graft.miniature.scene_judge import STRIDE, SceneJudge, _verdict, instances
+from graft.miniature.judge import STRIDE, Judge, _verdict, instances
 from graft.miniature.scenes.rendering import render
 from graft.miniature.scenes.sampling import sample_scene
 from graft.miniature.scenes.scene import COLOURS, GROUNDS, KINDS, LIGHTS, STYLES
@@ -38,7 +38,7 @@ def test_a_network_that_learnt_its_targets_names_everything_in_a_scene():
     for verdict, scene in zip(verdicts, scenes, strict=True):
         masks = [mask > 0.5 for mask in render(scene).objects]
         for seen in verdict.things:
-            overlap = max((seen.mask.numpy() & mask).sum() / (seen.mask.numpy() | mask).sum() for mask in masks)
+            overlap = max((seen.mask & mask).sum() / (seen.mask | mask).sum() for mask in masks)
             assert overlap > 0.75  # thin things lose what is less than half of a cell
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_seen_where_no_middle_stands_out():
 
 
 def test_the_network_answers_for_pictures_of_other_sizes():
-    judge = SceneJudge().eval()
+    judge = Judge().eval()
     logits = judge(torch.rand(1, 3, 64, 96))
     assert logits["kind"].shape == (1, len(KINDS), 32, 48) and logits["ground"].shape == (1, len(GROUNDS))
     verdict = judge.verdicts(torch.rand(1, 64, 96, 3))[0]

@@ -10,9 +10,9 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from graft.host.errors import GraftError
 from graft.host.families.layers import attention_layers
-from graft.host.models import scene_models
-from graft.miniature import scene_network
-from graft.miniature.scene_network import Shapes
+from graft.host.models import miniature
+from graft.miniature import network
+from graft.miniature.network import Shapes
 from graft.miniature.scenes.prompts import prompt_of
 from graft.miniature.scenes.rendering import render
 from graft.miniature.scenes.sampling import sample_scene
@@ -20,16 +20,16 @@ from graft.miniature.scenes.scene import KINDS, Scene, Thing
 from safetensors import safe_open
 
 SIDE = 32
-VAE = scene_network.VAE | {"ddconfig": scene_network.VAE["ddconfig"] | {"ch_mult": [1, 1, 1, 1]}}
-TEXT = scene_network.TEXT | {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
-UNET = scene_network.UNET | {
+VAE = network.VAE | {"ddconfig": network.VAE["ddconfig"] | {"ch_mult": [1, 1, 1, 1]}}
+TEXT = network.TEXT | {"hidden_size": 32, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}
+UNET = network.UNET | {
     "image_size": SIDE // 8,
     "model_channels": 32,
     "channel_mult": [1, 1, 1, 1],
     "num_head_channels": 16,
     "context_dim": 32,
 }
-TRANSFORMER = scene_network.TRANSFORMER | {
+TRANSFORMER = network.TRANSFORMER | {
     "vec_in_dim": 32,
     "context_in_dim": 32,
     "hidden_size": 32,
@@ -39,7 +39,7 @@ TRANSFORMER = scene_network.TRANSFORMER | {
     "depth_single_blocks": 1,
 }
 TINY = Shapes(VAE, TEXT, UNET, TRANSFORMER)
-DENOISERS = {"unet": scene_models.load_unet, "transformer": scene_models.load_transformer}
+DENOISERS = {"unet": miniature.load_unet, "transformer": miniature.load_transformer}
 
 
 def kind_of(name: str):
@@ -83,7 +83,7 @@ def weights(work, machine):
         for name in DENOISERS:
             denoisers.train(work, machine, kind_of(name), steps=3, size=8, shapes=TINY)
             denoisers.export(work, name)
-    return work / "scene_model"
+    return work / "model"
 
 
 class Stopped(Exception):
@@ -106,10 +106,10 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(work, machine, name, tm
                 raise Stopped
 
         folder = tmp_path / str(stop)
-        (folder / "scene_model").mkdir(parents=True)
+        (folder / "model").mkdir(parents=True)
         (folder / "scenes").symlink_to(work / "scenes")
         for part in ("text_encoder", "autoencoder"):
-            (folder / "scene_model" / f"{part}.safetensors").symlink_to(work / "scene_model" / f"{part}.safetensors")
+            (folder / "model" / f"{part}.safetensors").symlink_to(work / "model" / f"{part}.safetensors")
         with torch.inference_mode(False):
             train = partial(denoisers.train, folder, machine, kind_of(name), steps=4, size=8, shapes=TINY)
             if stop:
@@ -166,9 +166,9 @@ def test_the_text_encoder_starts_from_exported_weights_as_well(work, machine, tm
     from training import text_encoder
     from training.trainer import load_part
 
-    (tmp_path / "scene_model").mkdir()
-    path = tmp_path / "scene_model" / "text_encoder.safetensors"
-    path.write_bytes((work / "scene_model" / "text_encoder.safetensors").read_bytes())
+    (tmp_path / "model").mkdir()
+    path = tmp_path / "model" / "text_encoder.safetensors"
+    path.write_bytes((work / "model" / "text_encoder.safetensors").read_bytes())
     before, step = load_part(path)
     with torch.inference_mode(False):
         text_encoder.train(tmp_path, machine, steps=step, size=4, shapes=TINY)
@@ -187,7 +187,7 @@ def test_the_host_encodes_prompts_as_the_training_did(work, machine):
     prompts = ["", *(prompt_of(sample_scene(rng)) for _ in range(3))]
     tokens, encoder = load_text_encoder(work, machine, TINY)
     encoded = encode_prompts(tokens, encoder, prompts, machine)
-    clip = scene_models.load_clip(work / "scene_model", TINY)
+    clip = miniature.load_clip(work / "model", TINY)
     for row, prompt in enumerate(prompts):
         states, pooled = clip.encode_from_tokens(clip.tokenize(prompt), return_pooled=True)
         assert torch.allclose(states[0], encoded.states[row], atol=1e-5)
@@ -201,10 +201,10 @@ def test_the_vae_keeps_its_pictures_when_its_latents_are_normalised(work, machin
     from training.trainer import averages_of
 
     pictures = Shards.of(work).pictures(torch.arange(4)).permute(0, 2, 3, 1).float() / 255
-    vae = scene_models.load_vae(work / "scene_model", TINY)
+    vae = miniature.load_vae(work / "model", TINY)
     latents = vae.encode(pictures)
-    seen = scene_models.SceneLatent().process_in(latents)
-    assert latents.shape == (4, scene_network.LATENT_CHANNELS, SIDE // 8, SIDE // 8)
+    seen = miniature.MiniatureLatent().process_in(latents)
+    assert latents.shape == (4, network.LATENT_CHANNELS, SIDE // 8, SIDE // 8)
     assert seen.mean().abs() < 0.2 and 0.7 < seen.std() < 1.3
     trained = build_vae(TINY)
     trained.load_state_dict(averages_of(work / "autoencoder.pt")[0])
@@ -235,10 +235,10 @@ def test_the_host_predicts_what_the_training_does(work, machine, name, tmp_path)
     rng = torch.Generator().manual_seed(4)
     random = {key: torch.randn(value.shape, generator=rng) * 0.1 for key, value in denoiser.network.state_dict().items()}
     save_part(tmp_path / f"{name}.safetensors", random, 0)
-    (tmp_path / "autoencoder.safetensors").symlink_to(work / "scene_model" / "autoencoder.safetensors")
+    (tmp_path / "autoencoder.safetensors").symlink_to(work / "model" / "autoencoder.safetensors")
     denoiser.network.load_state_dict(load_part(tmp_path / f"{name}.safetensors")[0])
     encoded = encode_prompts(*load_text_encoder(work, machine, TINY), ["a watercolour of a car in snow", "an empty street"], machine)
-    latents, noise = torch.randn((2, 2, scene_network.LATENT_CHANNELS, 4, 4), generator=rng)
+    latents, noise = torch.randn((2, 2, network.LATENT_CHANNELS, 4, 4), generator=rng)
     noised = denoiser.noised(latents, torch.full((2,), 0.4), noise)
     predicted = denoiser.predict(noised.shown, noised.level, encoded, partial(linked_attention, 0))
     assert predicted.std() > 0.01
@@ -251,20 +251,20 @@ def test_the_host_predicts_what_the_training_does(work, machine, name, tmp_path)
     conditions = {"y": encoded.pooled} if name == "transformer" else {}
     denoised = model.model.apply_model(noised.shown * length, sigma, c_crossattn=encoded.states, **conditions)
     assert torch.allclose(denoised, (noised.shown - rows * predicted) / length, atol=1e-3)
-    truth = model.model.process_latent_in(scene_models.SceneLatent().process_out(latents))
+    truth = model.model.process_latent_in(miniature.MiniatureLatent().process_out(latents))
     assert torch.allclose((noised.shown - rows * noised.target) / length, truth, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", DENOISERS)
 def test_the_host_samples_and_decodes(weights, name):
-    model, clip, vae = DENOISERS[name](weights, TINY), scene_models.load_clip(weights, TINY), scene_models.load_vae(weights, TINY)
+    model, clip, vae = DENOISERS[name](weights, TINY), miniature.load_clip(weights, TINY), miniature.load_vae(weights, TINY)
     positive, negative = ([[*_encoded(clip, prompt)]] for prompt in ("a watercolour of a car in snow", ""))
-    latent = torch.zeros(1, scene_network.LATENT_CHANNELS, 4, 4)
+    latent = torch.zeros(1, network.LATENT_CHANNELS, 4, 4)
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(2))
     sampled = comfy.sample.sample(model, noise, 3, 3.0, "euler", "simple", positive, negative, latent, disable_pbar=True)
     assert sampled.isfinite().all() and sampled.std() > 0.1
     assert vae.decode(sampled).shape == (1, SIDE, SIDE, 3)
-    assert len(model.model.latent_format.latent_rgb_factors) == scene_network.LATENT_CHANNELS
+    assert len(model.model.latent_format.latent_rgb_factors) == network.LATENT_CHANNELS
 
 
 def _encoded(clip, prompt: str) -> tuple:
@@ -299,15 +299,15 @@ def test_shapes_are_those_of_the_families_and_small():
 
 def test_missing_weights_say_what_to_do(tmp_path):
     with pytest.raises(GraftError, match=r"the miniature's unet cannot be read .*install Graft again"):
-        scene_models.weights(tmp_path, "unet")
+        miniature.weights(tmp_path, "unet")
 
 
 @pytest.mark.parametrize("name", DENOISERS)
 def test_half_of_the_levels_are_about_as_noisy_as_the_picture_is_strong(name):
     """What is to be seen of a thing is decided there; the noisiest levels show no more than where it is bright."""
     denoiser, share = kind_of(name)(TINY), torch.linspace(0, 1, 1001)[:-1]
-    silent = torch.zeros(len(share), scene_network.LATENT_CHANNELS, 1, 1)
-    scale = scene_network.UNET_SCALE if name == "unet" else 1.0
+    silent = torch.zeros(len(share), network.LATENT_CHANNELS, 1, 1)
+    scale = network.UNET_SCALE if name == "unet" else 1.0
     noise, picture = (
         denoiser.noised(*parts).shown[:, 0, 0, 0] for parts in ((silent, share, silent + 1), (silent + 1 / scale, share, silent))
     )
@@ -320,7 +320,7 @@ def test_half_of_the_levels_are_about_as_noisy_as_the_picture_is_strong(name):
 def test_things_count_more_where_they_are_to_be_seen():
     from training.layouts import THING_WEIGHT
 
-    silent, things = torch.zeros(2, scene_network.LATENT_CHANNELS, 1, 2), torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
+    silent, things = torch.zeros(2, network.LATENT_CHANNELS, 1, 2), torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
     weights = kind_of("transformer")(TINY).noised(silent, torch.tensor([0.01, 0.9999]), silent).weights(things)[:, 0]
     assert weights.mean().item() == pytest.approx(1)
     assert (weights[:, 1] / weights[:, 0]).tolist() == pytest.approx([THING_WEIGHT, 1], rel=0.05)
@@ -369,7 +369,7 @@ def test_close_ups_are_squares_of_pictures_and_name_what_is_mostly_inside(tmp_pa
     assert batch.latents.shape == (40, 3, 8, 8) and batch.pairs == 0 and batch.share.sort().values.diff().max() < 0.1
     named = 0
     for own, kinds, covered, prompt in zip(batch.latents, batch.layout.kinds, batch.layout.covered, batch.prompts, strict=True):
-        place = (own / scene_network.LATENT_SCALE + scene_network.LATENT_SHIFT).round().long()
+        place = (own / network.LATENT_SCALE + network.LATENT_SHIFT).round().long()
         down, across = np.divmod(place[0].numpy(), cells)
         assert (np.diff(down, axis=0) == 1).all() and (np.diff(across, axis=1) == 1).all()
         scene = scenes[place[1, 0, 0]]
