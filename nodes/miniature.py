@@ -15,12 +15,16 @@ from ..miniature.scenes.sampling import variation
 from ..miniature.scenes.scene import COLOURED, COLOURS, GROUNDS, KINDS, LIGHTS, STYLES, Scene, Thing
 from .node import GraftNode
 
-COLOUR_TOOLTIP = f"Its colour, if one dominates its kind ({', '.join(kind for kind in KINDS if kind in COLOURED)}); the others have their own."
+COLOUR_TOOLTIP = (
+    f"Its colour, if one dominates its kind ({', '.join(kind for kind in KINDS if kind in COLOURED)}); the others have their own."
+)
 CHANGES = {
     "none": [],
     "remove": [],
     "recolour": [
-        io.Combo.Input("new_colour", options=list(COLOURS), default="blue", tooltip="The thing's colour after the change, if its kind has one.")
+        io.Combo.Input(
+            "new_colour", options=list(COLOURS), default="blue", tooltip="The thing's colour after the change, if its kind has one."
+        )
     ],
     "replace": [io.Combo.Input("new_kind", options=list(KINDS), default="owl", tooltip="What stands in its place after the change.")],
     "turn round": [],
@@ -125,7 +129,9 @@ class MiniatureScene(GraftNode):
                     control_after_generate=False,
                 ),
                 *(
-                    io.Int.Input(side, default=SIDE, min=32, max=2048, step=8, tooltip=f"Pixels. The miniature knows {SIDE}.", advanced=True)
+                    io.Int.Input(
+                        side, default=SIDE, min=32, max=2048, step=8, tooltip=f"Pixels. The miniature knows {SIDE}.", advanced=True
+                    )
                     for side in ("width", "height")
                 ),
             ],
