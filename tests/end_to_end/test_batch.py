@@ -276,6 +276,7 @@ def test_a_shown_text_is_kept(tmp_path, object_info, backend):
     [
         ("recolour", "more/Free-Prompt-Editing (miniature).json"),
         ("change ground", "more/Free-Prompt-Editing (miniature).json"),
+        ("replace", "more/Free-Prompt-Editing (miniature).json"),
         ("remove", "more/FreeCompose removal (miniature).json"),
     ],
 )

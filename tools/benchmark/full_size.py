@@ -150,10 +150,10 @@ def at_full_size(prompt: Prompt, settings: Settings) -> Prompt:
 
 def drawing(side: int) -> bytes:
     """A scene of the miniature's world as PNG, transparent where its object is: Load Image makes that its mask."""
-    from graft.miniature.drawing import render
-    from graft.miniature.world import Scene, Thing
+    from graft.miniature.scenes.rendering import render
+    from graft.miniature.scenes.scene import Scene, Thing
 
-    rendering = render(Scene("grass", things=(Thing("cube", "yellow"),)), side, supersampling=2)
+    rendering = render(Scene("meadow", things=(Thing("teapot", "yellow"),)), side)
     layers = np.dstack([rendering.picture, 1 - rendering.objects[0]])
     content = io.BytesIO()
     Image.fromarray(np.uint8(255 * layers + 0.5)).save(content, "PNG")

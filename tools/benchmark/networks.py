@@ -101,16 +101,16 @@ def miniature(steps: int = 10) -> Subject:
     """The pack's own model with two drawn pictures."""
     from evaluation.laboratory import Laboratory, picture
     from graft.host.engine.exceptional_prompt import encode_exceptional_prompt
-    from graft.miniature.world import Scene, Thing
+    from graft.miniature.scenes.scene import Scene, Thing
 
     laboratory = Laboratory()
-    scenes = [
-        Scene(ground, things=(Thing(shape, colour),)) for ground, shape, colour in (("grass", "ball", "red"), ("sand", "cube", "blue"))
-    ]
+    scenes = [Scene("meadow", things=(Thing("owl"),)), Scene("sand", things=(Thing("teapot", "blue"),))]
     latents = laboratory.encode(picture(scenes).pictures).split(1)
-    prompts = [laboratory.conditioning([text]) for text in ("a photo of a ball on grass", "a photo of a cube on grass", "")]
+    prompts = [
+        laboratory.conditioning([text]) for text in ("a 3-D render of an owl on a meadow", "a 3-D render of a teapot on a meadow", "")
+    ]
     return Subject(
-        "miniature", laboratory.model, *latents, *prompts, encode_exceptional_prompt(laboratory.clip), ("ball", "cube"), steps, 7
+        "miniature", laboratory.model, *latents, *prompts, encode_exceptional_prompt(laboratory.clip), ("owl", "teapot"), steps, 7
     )
 
 

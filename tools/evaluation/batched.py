@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from batch.record import DONE, NAME, latest
+from graft.miniature.network import SIDE
 from hosting.quickstart_error import QuickstartError
 from PIL import Image
 from torch import Tensor
@@ -18,7 +19,7 @@ from .free_prompt_editing import TASKS
 from .free_prompt_editing import measure as measure_edit
 from .laboratory import Laboratory, picture
 
-EDITS = dict(zip(("recolour", "change ground"), TASKS, strict=True))
+EDITS = dict(zip(("recolour", "change ground", "replace"), TASKS, strict=True))
 
 
 def measured(laboratory: Laboratory, change: str, folder: Path) -> dict[str, float]:
@@ -33,9 +34,9 @@ def measured(laboratory: Laboratory, change: str, folder: Path) -> dict[str, flo
 
 
 def results(change: str, folder: Path) -> tuple[list[Case], Tensor]:
-    """The cases that are done, and the pictures that were saved for them, (B, 64, 64, 3).
+    """The cases that are done, and the pictures that were saved for them, (B, H, W, 3), as large as the model made them.
 
-    Workflows of the miniature show pictures enlarged by whole numbers, each pixel a square. QuickstartError where no case is done.
+    Workflows of the miniature show pictures enlarged by whole numbers. QuickstartError where no case is done.
     """
     entries = latest(folder / NAME)
     numbers = [int(name.rpartition(" ")[2]) for name in entries if name.startswith(f"{change} ")]
@@ -48,8 +49,8 @@ def results(change: str, folder: Path) -> tuple[list[Case], Tensor]:
 
 
 def _saved(folder: Path, entry: dict) -> np.ndarray:
-    """(64, 64, 3), values 0 to 1."""
+    """(SIDE, SIDE, 3), values 0 to 1."""
     path = next(file["path"] for file in entry["files"] if file["saved"])
     with Image.open(folder / path) as shown:
-        small = shown.convert("RGB").resize((64, 64), Image.Resampling.NEAREST)
+        small = shown.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(small, np.float32) / 255

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hosting.pack import load_host, load_pack
 
-CHANGES = ("recolour", "change ground", "remove")
+CHANGES = ("recolour", "change ground", "replace", "remove")
 
 
 def main() -> None:

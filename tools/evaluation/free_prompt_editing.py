@@ -17,12 +17,16 @@ from graft.host.families.layers import all_layers, coarse_layers, require_unet
 from graft.host.samplers.sampling import invert
 from graft.inversion.trajectory import Trajectory
 from graft.miniature.judge import Verdict
-from graft.miniature.world import COLOURS, GROUNDS, Scene, prompt_of, sample_scene
+from graft.miniature.scenes.prompts import prompt_of
+from graft.miniature.scenes.sampling import sample_scene
+from graft.miniature.scenes.scene import COLOURS, GROUNDS, KINDS, Scene
 from scipy import ndimage
 from torch import Tensor
 
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
 from .report import Sheet, Table
+from .scenes import another, coloured_scene
+from .swaps import SEAM, background, object_iou
 
 STEPS, GUIDANCE, BATCH = 25, 2.5, 16
 WINDOW_ENDS = (0.8, 1.0)
@@ -33,40 +37,50 @@ ABLATED = 0.8
 
 @dataclass(frozen=True)
 class Task:
-    """An edit: what it makes of a scene, and whether a verdict shows that it was made."""
+    """An edit: the scenes it is made of, what it makes of one, and whether a verdict shows that it was made."""
 
     name: str
+    scene: Callable[[np.random.Generator], Scene]
     change: Callable[[Scene, np.random.Generator], Scene]
     succeeded: Callable[[Scene, Verdict], bool]
-    fixed: Callable[[Pictured, int], np.ndarray]
-    """(H, W), bool: the pixels of picture `index` that the edit should leave alone."""
+    fixed: Callable[[Pictured, Pictured, int], np.ndarray]
+    """(H, W), bool: the pixels of picture `index` that the edit should leave alone, by the scenes before and after."""
+    where: str
+    """Which these are, in words."""
 
 
-def _other(options: tuple[str, ...], present: str, rng: np.random.Generator) -> str:
-    return str(rng.choice([option for option in options if option != present]))
+def _one_thing(rng: np.random.Generator) -> Scene:
+    return sample_scene(rng, count=1)
 
 
-def _background(pictured: Pictured, index: int) -> np.ndarray:
-    touched = (pictured.objects[index].sum(0) + pictured.shadows[index].sum(0)) > 0.05
-    return ~ndimage.binary_dilation(touched, iterations=2)
-
-
-def _inside_object(pictured: Pictured, index: int) -> np.ndarray:
-    return ndimage.binary_erosion(pictured.objects[index].sum(0) > 0.95, iterations=1)
+def _inside_object(before: Pictured, after: Pictured, index: int) -> np.ndarray:
+    return ndimage.binary_erosion(before.objects[index].sum(0) > 0.95, iterations=SEAM // 2)
 
 
 TASKS = (
     Task(
         "colour",
-        lambda scene, rng: scene.changed(0, colour=_other(COLOURS, scene.things[0].colour, rng)),
+        coloured_scene,
+        lambda scene, rng: scene.recoloured(0, another(COLOURS, scene.things[0].colour, rng)),
         lambda target, verdict: len(verdict.things) == 1 and verdict.things[0].colour == target.things[0].colour,
-        _background,
+        background,
+        "of the background outside object and shadow",
     ),
     Task(
         "ground",
-        lambda scene, rng: scene.regrounded(_other(GROUNDS, scene.ground, rng)),
+        _one_thing,
+        lambda scene, rng: scene.regrounded(another(GROUNDS, scene.ground, rng)),
         lambda target, verdict: verdict.ground == target.ground,
         _inside_object,
+        "inside the object",
+    ),
+    Task(
+        "thing",
+        _one_thing,
+        lambda scene, rng: scene.exchanged(0, another(KINDS, scene.things[0].kind, rng)),
+        lambda target, verdict: [thing.kind for thing in verdict.things] == [target.things[0].kind],
+        background,
+        "of the background outside both objects and their shadows",
     ),
 )
 
@@ -80,11 +94,11 @@ def run(
     ablated: float | None = ABLATED,
 ) -> tuple[list[Table], list[Sheet]]:
     """`count` unseen pictures of one object, each inverted under "" and edited towards the changed scene's prompt."""
-    rng = np.random.default_rng(UNSEEN + 2)
-    sources = picture(sample_scene(rng, count=1) for _ in range(count))
-    trajectories = inverted(laboratory, sources.pictures, iterations=1)
     tables, sheets = [], []
     for task in tasks:
+        rng = np.random.default_rng(UNSEEN + 2)
+        sources = picture(task.scene(rng) for _ in range(count))
+        trajectories = inverted(laboratory, sources.pictures, iterations=1)
         targets = picture(task.change(scene, rng) for scene in sources.scenes)
         edited = {"same inverted noise, no edit": edit(laboratory, trajectories, targets.scenes, window_end=0.0)}
         edited |= {f"Free-Prompt-Editing, window to {end:g}": edit(laboratory, trajectories, targets.scenes, end) for end in window_ends}
@@ -98,7 +112,7 @@ def run(
         note = (
             f"{count} pictures, {STEPS} DDIM steps, guidance {GUIDANCE:g}, real variant (inverted under the empty prompt, plain DDIM inversion), all self-attention layers. Success: percent of "
             "pictures in which the judge sees the asked change. Object IoU: the judge's object mask in the result against the true mask of the source. "
-            f"PSNR: {'of the background outside object and shadow' if task.name == 'colour' else 'inside the object'}, against the source picture."
+            f"PSNR: {task.where}, against the source picture."
         )
         tables.append(Table(f"free_prompt_editing_{task.name}", f"Free-Prompt-Editing: change the {task.name}", note, tuple(rows)))
         shown = {"source": sources.pictures, "truth": targets.pictures}
@@ -162,9 +176,7 @@ def measure(laboratory: Laboratory, task: Task, sources: Pictured, targets: Pict
     success = [task.succeeded(scene, verdict) for scene, verdict in zip(targets.scenes, verdicts, strict=True)]
     overlaps, fidelity = [], []
     for index, verdict in enumerate(verdicts):
-        seen = np.logical_or.reduce([thing.mask for thing in verdict.things]) if verdict.things else np.zeros(pictures.shape[1:3], bool)
-        true = sources.objects[index].sum(0) > 0.5
-        overlaps.append((seen & true).sum() / (seen | true).sum())
-        region = torch.from_numpy(task.fixed(sources, index))
+        overlaps.append(object_iou(verdict, sources.objects[index]))
+        region = torch.from_numpy(task.fixed(sources, targets, index))
         fidelity.append(psnr(pictures[index][region][None, None], sources.pictures[index][region][None, None]).item())
     return {"success": 100 * sum(success) / len(success), "object IoU": float(np.mean(overlaps)), "PSNR (dB)": float(np.mean(fidelity))}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from graft.miniature.world import sample_scene
+from graft.miniature.scenes.sampling import sample_scene
 
 from .generation import rates
 from .laboratory import UNSEEN, Laboratory, picture
 from .report import Sheet, Table
+from .swaps import object_iou
 
 BATCH = 50
 
@@ -21,12 +22,7 @@ def run(laboratory: Laboratory, count: int = 1000) -> tuple[list[Table], list[Sh
     rows = []
     for label, pictures in (("rendered", pictured.pictures), ("through the VAE", decoded)):
         verdicts = [verdict for part in pictures.split(BATCH) for verdict in laboratory.verdicts(part)]
-        overlaps = [
-            float((seen & true).sum() / max(1, (seen | true).sum()))
-            for objects, verdict in zip(pictured.objects, verdicts, strict=True)
-            if len(objects)
-            for seen, true in [(np.logical_or.reduce([np.zeros((64, 64), bool), *(t.mask for t in verdict.things)]), objects.sum(0) > 0.5)]
-        ]
+        overlaps = [object_iou(verdict, objects) for objects, verdict in zip(pictured.objects, verdicts, strict=True) if len(objects)]
         rows.append({"pictures": label} | rates(pictured.scenes, verdicts) | {"object IoU": float(np.mean(overlaps))})
     note = f"{count} unseen scenes; percent right, objects counted as in the table on painting."
     return [Table("judge", "The judge", note, tuple(rows))], []

@@ -12,10 +12,12 @@ from graft.host.edits.self_attention import ReplaceSelfAttention
 from graft.host.engine.plan import Edit
 from graft.host.engine.windows import Window
 from graft.host.families.layers import all_layers, layers_at, require_unet
-from graft.miniature.world import COLOURS, Wording, sample_scene
+from graft.miniature.scenes.prompts import Wording
+from graft.miniature.scenes.scene import COLOURS
 
 from .laboratory import UNSEEN, Laboratory, picture
 from .report import Sheet, Table
+from .scenes import another, coloured_scene
 from .swaps import GUIDANCE, STEPS, Group, background_psnr, edited, groups_of, share
 
 MAP_LEVEL = 1
@@ -28,26 +30,22 @@ def run(laboratory: Laboratory, count: int = 64, methods: tuple[str, ...] | None
     `methods` names rows of the table, by default all.
     """
     rng = np.random.default_rng(UNSEEN + 3)
-    sources = picture(sample_scene(rng, count=1) for _ in range(count))
-    targets = picture(scene.changed(0, colour=_another(scene.things[0].colour, rng)) for scene in sources.scenes)
+    sources = picture(coloured_scene(rng) for _ in range(count))
+    targets = picture(scene.recoloured(0, another(COLOURS, scene.things[0].colour, rng)) for scene in sources.scenes)
     groups = groups_of(laboratory, sources, targets, Wording())
     rows, shown = [], {"source": sources.pictures, "truth": targets.pictures}
     for label in methods or METHODS:
         pictures = edited(laboratory, groups, partial(METHODS[label], laboratory), sources.pictures.shape)
         verdicts = laboratory.verdicts(pictures)
-        shares = {name: share(targets.scenes, verdicts, name) for name in ("colour", "shape")}
+        shares = {"colour": share(targets.scenes, verdicts, "colour"), "thing": share(targets.scenes, verdicts, "kind")}
         rows.append({"method": label} | shares | {"background PSNR (dB)": background_psnr(sources, targets, pictures)})
         shown[label] = pictures
     note = (
         f"{count} pictures, inverted under their prompts; one colour word is replaced. {STEPS} DDIM steps, guidance {GUIDANCE:g}, mode replace, cross-attention to 0.8, "
-        "self-attention to 0.4 in all layers, local blend from 0.2 by the word of the shape. Colour, shape: percent of pictures in which the judge sees the "
+        "self-attention to 0.4 in all layers, local blend from 0.2 by the word of the thing. Colour, thing: percent of pictures in which the judge sees the "
         "asked one. Background: outside object and shadow, against the source picture."
     )
     return [Table("prompt_to_prompt", "Prompt-to-Prompt: another colour", note, tuple(rows))], [Sheet("prompt_to_prompt", shown)]
-
-
-def _another(colour: str, rng: np.random.Generator) -> str:
-    return str(rng.choice([other for other in COLOURS if other != colour]))
 
 
 def control(laboratory: Laboratory, group: Group, cross: float = 0.8, own: float = 0.4) -> list[Edit]:

@@ -15,7 +15,8 @@ from graft.host.engine.requirements import mixing_of
 from graft.host.samplers.sampling import GraftSampler, Inverter
 from graft.host.samplers.schedules import uniform_time_sigmas
 from graft.inversion.solvers import Solver
-from graft.miniature.world import prompt_of, sample_scene
+from graft.miniature.scenes.prompts import prompt_of
+from graft.miniature.scenes.sampling import sample_scene
 from torch import Tensor
 
 from .laboratory import UNSEEN, Laboratory, picture

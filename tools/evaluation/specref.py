@@ -11,20 +11,22 @@ from graft.host.edits.reference_attention import ReferenceAttention
 from graft.host.engine.plan import Edit
 from graft.host.engine.windows import Window
 from graft.host.families.layers import all_layers, layers_at, require_unet
-from graft.miniature.world import COLOURS, GROUNDS, PATTERNS, SHAPES, Scene, Wording, sample_scene
+from graft.miniature.scenes.prompts import Wording
+from graft.miniature.scenes.sampling import sample_scene
+from graft.miniature.scenes.scene import COLOURS, GROUNDS, Scene
 from scipy import ndimage
 from torch import Tensor
 
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
 from .prompt_to_prompt import MAP_LEVEL, blend, control
 from .report import Sheet, Table
-from .swaps import STEPS, Group, background_psnr, edited, groups_of, share
+from .scenes import COLOURED_KINDS, another, coloured_scene
+from .swaps import SEAM, STEPS, Group, background_psnr, edited, groups_of, share
 
-WORDING = Wording(colour=False, pattern=False)
+WORDING = Wording(colour=False)
 """Prompts leave out what the reference shows: where the prompt says it all, Prompt-to-Prompt needs no reference."""
 
-GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD, MARGIN = 3.0, 0.08, 0.3, 0.55, 2
-
+GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.0, 0.08, 0.3, 0.55
 
 ABLATION: dict[str, tuple[bool, bool] | None] = {
     "no reference": None,
@@ -58,32 +60,26 @@ def run(laboratory: Laboratory, count: int = 64, methods: tuple[str, ...] | None
         rows.append({"method": label} | measure(laboratory, sources, targets, pictures))
         shown[label] = pictures
     note = (
-        f"{count} pictures of one thing; the prompts name its shape before and after, the reference shows another colour and pattern at the same place. "
+        f"{count} pictures of one thing; the prompts name what it is before and after, and no colour; the reference shows such a thing in another colour at the same place, on another ground. "
         f"{STEPS} DDIM steps, guidance {GUIDANCE:g}; Prompt-to-Prompt as above, reference attention in all layers from {START:g}, threshold {THRESHOLD:g}, "
-        f"local blend with the source's trajectory, threshold {BLEND_THRESHOLD:g}; mask_s is the reference's thing with a margin of {MARGIN} pixels. "
-        "Colour, pattern, shape: percent of pictures in which the judge sees the reference's. Background: outside object and shadow, against the source picture."
+        f"local blend with the source's trajectory, threshold {BLEND_THRESHOLD:g}; mask_s is the reference's thing with a margin of {SEAM} pixels. "
+        "Colour, thing: percent of pictures in which the judge sees the reference's. Background: outside object and shadow, against the source picture."
     )
     return [Table("specref", "SpecRef: the look of a reference", note, tuple(rows))], [Sheet("specref", shown)]
 
 
 def sample_case(rng: np.random.Generator) -> tuple[Scene, Scene, Scene]:
     """A source, a reference and the truth: the source with the reference's thing."""
-    source = sample_scene(rng, count=1)
+    source = coloured_scene(rng)
     (thing,) = source.things
     other = replace(
         thing,
-        shape=_another(SHAPES, thing.shape, rng),
-        colour=_another(COLOURS, thing.colour, rng),
-        pattern=str(rng.choice(PATTERNS)),
-        shade=float(rng.uniform(-1, 1)),
-        tone=float(rng.uniform(-1, 1)),
+        kind=another(COLOURED_KINDS, thing.kind, rng),
+        colour=another(COLOURS, thing.colour, rng),
+        individual=int(rng.integers(2**31)),
     )
-    elsewhere = sample_scene(rng, count=0, ground=_another(GROUNDS, source.ground, rng), style=source.style)
+    elsewhere = sample_scene(rng, count=0, ground=another(GROUNDS, source.ground, rng), style=source.style, light=source.light)
     return source, elsewhere.with_thing(other), source.without(0).with_thing(other)
-
-
-def _another(options: tuple[str, ...], present: str, rng: np.random.Generator) -> str:
-    return str(rng.choice([option for option in options if option != present]))
 
 
 def attention(laboratory: Laboratory, group: Group, reference_mask: Tensor | None, by_words: bool) -> ReferenceAttention:
@@ -107,15 +103,14 @@ def keep(laboratory: Laboratory, group: Group) -> LocalBlend:
 
 
 def object_masks(pictured: Pictured, indices: list[int]) -> Tensor:
-    """(B, H, W): the things of the chosen pictures, painted over with a margin of `MARGIN` pixels, as by hand."""
-    seen = [ndimage.binary_dilation(pictured.objects[index].sum(0) > 0.5, iterations=MARGIN) for index in indices]
+    """(B, H, W): the things of the chosen pictures, painted over with a margin of `SEAM` pixels, as by hand."""
+    seen = [ndimage.binary_dilation(pictured.objects[index].sum(0) > 0.5, iterations=SEAM) for index in indices]
     return torch.from_numpy(np.stack(seen)).float()
 
 
 def measure(laboratory: Laboratory, sources: Pictured, targets: Pictured, pictures: Tensor) -> dict[str, float]:
     verdicts = laboratory.verdicts(pictures)
-    shares = {
-        " and ".join(names): share(targets.scenes, verdicts, *names)
-        for names in (("colour", "pattern"), ("colour",), ("pattern",), ("shape",))
+    asked = {"colour and thing": ("colour", "kind"), "colour": ("colour",), "thing": ("kind",)}
+    return {name: share(targets.scenes, verdicts, *attributes) for name, attributes in asked.items()} | {
+        "background PSNR (dB)": background_psnr(sources, targets, pictures)
     }
-    return shares | {"background PSNR (dB)": background_psnr(sources, targets, pictures)}

@@ -58,6 +58,12 @@ LINES = (
     ),
     Line(
         "works",
+        "another thing by prompt",
+        "{0} % change, at {1} dB from the truth; image-to-image at 0.7: {2} %, {3} dB",
+        _cells("free_prompt_editing_thing", (EDITED, "success"), (EDITED, "PSNR (dB)"), (REDRAWN, "success"), (REDRAWN, "PSNR (dB)")),
+    ),
+    Line(
+        "works",
         "swap a word",
         "{0} % take the colour, the rest keeps {1} dB; the new prompt on the same noise alone: {2} %, {3} dB",
         _cells(
@@ -83,12 +89,12 @@ LINES = (
     Line(
         "works",
         "the look of a reference",
-        "{0} % take colour and pattern, the rest keeps {1} dB; without the reference {2} %",
+        "{0} % become the asked thing in its colour, the rest keeps {1} dB; without the reference {2} %",
         _cells(
             "specref",
-            ("both masks", "colour and pattern"),
+            ("both masks", "colour and thing"),
             ("both masks", "background PSNR (dB)"),
-            ("no reference", "colour and pattern"),
+            ("no reference", "colour and thing"),
         ),
     ),
     Line(
@@ -125,8 +131,8 @@ LINES = (
     Line(
         "does not",
         "content and look, on latent models",
-        "{0} % take the content's shape and {1} % its colour",
-        _cells("injectfusion_scenes", ("shape", "follows the content (%)"), ("colour", "follows the content (%)")),
+        "{0} % show the content's thing and {1} % its colour",
+        _cells("injectfusion_scenes", ("thing", "follows the content (%)"), ("colour", "follows the content (%)")),
     ),
 )
 

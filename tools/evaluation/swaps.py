@@ -15,13 +15,17 @@ from graft.host.engine.stream import Stream
 from graft.host.samplers.sampling import GraftSampler, invert
 from graft.inversion.trajectory import Trajectory
 from graft.miniature.judge import Seen, Verdict
-from graft.miniature.world import Scene, Wording, prompt_of
+from graft.miniature.network import DOWNSCALE
+from graft.miniature.scenes.prompts import Wording, prompt_of
+from graft.miniature.scenes.scene import Scene
 from scipy import ndimage
 from torch import Tensor
 
 from .laboratory import Laboratory, Pictured
 
 STEPS, GUIDANCE = 25, 2.5
+SEAM = DOWNSCALE // 2
+"""Pixels around a thing that count for neither side: half a cell of the latent."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,11 @@ class Group:
 def groups_of(
     laboratory: Laboratory, sources: Pictured, targets: Pictured, wording: Wording, references: Pictured | None = None
 ) -> list[Group]:
-    """The pictures inverted, by the shapes before and after, which are the words that edits name."""
+    """The pictures inverted, by the kinds before and after, which are the words that edits name."""
     negative = laboratory.conditioning([""])
     by_words: dict[tuple[str, str], list[int]] = {}
     for index, (before, after) in enumerate(zip(sources.scenes, targets.scenes, strict=True)):
-        by_words.setdefault((before.things[0].shape, after.things[0].shape), []).append(index)
+        by_words.setdefault((before.things[0].kind, after.things[0].kind), []).append(index)
     groups = []
     for words, indices in by_words.items():
         prompts = [laboratory.conditioning([prompt_of(scenes[i], wording) for i in indices]) for scenes in (sources.scenes, targets.scenes)]
@@ -89,7 +93,7 @@ def edited(
 def background(before: Pictured, after: Pictured, index: int) -> np.ndarray:
     """(H, W), bool: what neither the thing nor its shadow touches, before or after."""
     masks = [mask[index] for pictured in (before, after) for mask in (pictured.objects, pictured.shadows)]
-    return ~ndimage.binary_dilation(sum(mask.sum(0) for mask in masks) > 0.05, iterations=2)
+    return ~ndimage.binary_dilation(sum(mask.sum(0) for mask in masks) > 0.05, iterations=SEAM)
 
 
 def background_psnr(sources: Pictured, targets: Pictured, pictures: Tensor) -> float:
@@ -99,6 +103,13 @@ def background_psnr(sources: Pictured, targets: Pictured, pictures: Tensor) -> f
         region = torch.from_numpy(background(sources, targets, index))
         values.append(psnr(picture[region][None, None], sources.pictures[index][region][None, None]).item())
     return float(np.mean(values))
+
+
+def object_iou(verdict: Verdict, objects: np.ndarray) -> float:
+    """Of what the judge sees as things, with the true masks (things, H, W)."""
+    true = objects.sum(0) > 0.5
+    seen = np.logical_or.reduce([np.zeros_like(true), *(thing.mask for thing in verdict.things)])
+    return float((seen & true).sum() / (seen | true).sum())
 
 
 def largest(verdict: Verdict) -> Seen | None:
