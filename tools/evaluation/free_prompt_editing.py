@@ -29,7 +29,7 @@ from .scenes import another, coloured_scene
 from .swaps import SEAM, background, object_iou
 
 STEPS, GUIDANCE, BATCH = 25, 2.5, 16
-WINDOW_ENDS = (0.8, 1.0)
+WINDOW_ENDS = (0.5, 0.8)
 IMG2IMG_STRENGTHS = (0.7, 0.8, 0.9)
 ABLATED = 0.8
 """The window's end of the ablations, which are made of the first task."""
