@@ -26,7 +26,7 @@ from .swaps import SEAM, STEPS, Group, background_psnr, edited, groups_of, share
 WORDING = Wording(colour=False)
 """Prompts leave out what the reference shows: where the prompt says it all, Prompt-to-Prompt needs no reference."""
 
-GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.0, 0.08, 0.3, 0.55
+GUIDANCE, START, THRESHOLD, BLEND_THRESHOLD = 3.0, 0.08, 0.5, 0.8
 
 ABLATION: dict[str, tuple[bool, bool] | None] = {
     "no reference": None,
