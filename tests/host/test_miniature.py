@@ -45,12 +45,12 @@ def test_unet_has_the_self_attention_blocks_of_sd1(laboratory):
     assert isinstance(layers[6], Layer) and layers[6].block == "middle"
 
 
-def test_vae_round_trip_is_at_least_32_decibels(laboratory):
+def test_vae_round_trip_is_at_least_31_decibels(laboratory):
     from evaluation.laboratory import picture
 
     rng = np.random.default_rng(123_456)
     pictures = picture(sample_scene(rng) for _ in range(32)).pictures
-    assert psnr(decode(laboratory.vae, encode(laboratory.vae, pictures)), pictures).mean() >= 32
+    assert psnr(decode(laboratory.vae, encode(laboratory.vae, pictures)), pictures).mean() >= 31
 
 
 def test_judge_names_what_rendered_scenes_show(laboratory):
