@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graph import Choice, Graph, Node, Output, Place
 
@@ -11,9 +11,9 @@ from .notes import MINIATURE, ReadMe, add_note, paint
 
 SOLVER, STEPS, SEED = "DPM-Solver++ 2M", 20, 3407
 """The paper's."""
-INTO_DRAWING = "TF-ICON photo into drawing (miniature)"
-INTO_PHOTO = "TF-ICON drawing into photo (miniature)"
-WITHIN = "TF-ICON photo into photo (miniature)"
+INTO_DRAWING = "TF-ICON into an ink drawing (miniature)"
+INTO_RENDER = "TF-ICON into a 3-D render (miniature)"
+WITHIN = "TF-ICON within one style (miniature)"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ SAME = Domain(
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing of the miniature's world: its ground contact and its size, as parts of the picture's side."""
+    """A thing of the miniature's world: its ground contact and its size, as parts of the picture's side. The colour is that of kinds which have one."""
 
-    shape: str
-    colour: str
+    kind: str
     x: float
     y: float
     size: float
+    colour: str = "red"
 
     def inputs(self, order: str) -> dict[str, str | float]:
         """Those of Miniature Scene; `order` is first or second."""
@@ -72,45 +72,47 @@ class Small:
     reference_style: str
     reference_ground: str
     try_out: str
+    light: str = "day"
+    reference_light: str = "day"
     seed: int = 0
 
 
 SMALL = (
     Small(
         INTO_DRAWING,
-        "Put an object of a drawn photo into a drawing, in the drawing's style; runs in seconds on any machine.",
+        "Put an object of a 3-D render into an ink drawing, in the drawing's style; runs in seconds on any machine.",
         CROSS,
-        style="drawing",
-        ground="grass",
-        other=Thing("cube", "yellow", 0.72, 0.82, 0.16),
-        thing=Thing("ball", "red", 0.28, 0.76, 0.18),
-        reference_style="photo",
+        style="ink drawing",
+        ground="meadow",
+        other=Thing("house", 0.72, 0.84, 0.44),
+        thing=Thing("owl", 0.27, 0.9, 0.42),
+        reference_style="3-D render",
         reference_ground="sand",
-        try_out="the naive paste keeps the photo's shading and has no outline; the result is drawn.",
+        try_out="the naive paste keeps the render's colours and shading; the result is drawn in ink.",
     ),
     Small(
-        INTO_PHOTO,
-        "Put an object of a drawing into a drawn photo, as if it had been there; runs in seconds on any machine.",
+        INTO_RENDER,
+        "Put an object of an ink drawing into a 3-D render, as if it had been there; runs in seconds on any machine.",
         CROSS,
-        style="photo",
-        ground="night",
-        other=Thing("ball", "green", 0.72, 0.82, 0.16),
-        thing=Thing("star", "red", 0.28, 0.76, 0.18),
-        reference_style="drawing",
-        reference_ground="sand",
-        try_out="the naive paste keeps the drawing's outline and pale colour; the result is shaded.",
-        seed=29,
+        style="3-D render",
+        ground="shore",
+        other=Thing("sailboat", 0.72, 0.82, 0.44),
+        thing=Thing("penguin", 0.27, 0.9, 0.42),
+        reference_style="ink drawing",
+        reference_ground="street",
+        try_out="the naive paste is ink on paper; the result has colours and is shaded.",
     ),
     Small(
         WITHIN,
-        "Put an object of a drawn photo into another one; runs in seconds on any machine.",
+        "Put an object of a watercolour into another one; runs in seconds on any machine.",
         SAME,
-        style="photo",
-        ground="sand",
-        other=Thing("ball", "purple", 0.72, 0.82, 0.16),
-        thing=Thing("cube", "green", 0.28, 0.76, 0.18),
-        reference_style="photo",
-        reference_ground="night",
+        style="watercolour",
+        ground="meadow",
+        other=Thing("tree", 0.72, 0.82, 0.44),
+        thing=Thing("car", 0.28, 0.9, 0.42),
+        reference_style="watercolour",
+        reference_ground="street",
+        reference_light="night",
         try_out="the naive paste keeps the night's light.",
     ),
 )
@@ -196,7 +198,7 @@ def _miniature(case: Small) -> Graph:
         graph,
         ReadMe(
             f"{case.title.removesuffix(' (miniature)')} on the miniature",
-            f"**Reference** shows a {case.thing.colour} {case.thing.shape}. It goes into **Picture**. {start}",
+            f"**Reference** shows the {case.thing.kind}. It goes into **Picture**. {start}",
             MINIATURE,
             turn="*second_x* or *second_size* of **Ground truth**, *end_percent* of Composite Attention (more keeps more of the reference's drawing), "
             "*cfg*. Another object? Change it in **Reference** and in **Ground truth**; another *ground* in **Picture** and in **Ground truth**.",
@@ -211,24 +213,30 @@ def _miniature(case: Small) -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
-        main = {"ground": case.ground, "style": case.style, "seed": case.seed}
-        shown = Thing(case.thing.shape, case.thing.colour, 0.5, 0.8, 0.22)
-        picture = _scene(graph, "Picture", **main, **case.other.inputs("first"))
-        reference = _scene(
-            graph, "Reference", ground=case.reference_ground, style=case.reference_style, seed=case.seed, **shown.inputs("first")
+        main = {"ground": case.ground, "light": case.light, "style": case.style, "seed": case.seed}
+        other = {"ground": case.reference_ground, "light": case.reference_light, "style": case.reference_style, "seed": case.seed}
+        shown = replace(case.thing, x=0.5, y=0.88, size=0.56)
+        truth = _scene(
+            graph,
+            "Picture, and its truth",
+            **main,
+            **case.thing.inputs("first"),
+            **case.other.inputs("second"),
+            change=Choice("remove"),
         )
-        truth = _scene(graph, "Ground truth", **main, **case.other.inputs("first"), **case.thing.inputs("second"), object="second")
-        show_enlarged(graph, picture["picture"], "1 input")
+        reference = _scene(graph, "Reference", **other, **shown.inputs("first"))
+        picture = truth["ground_truth"]
+        show_enlarged(graph, picture, "1 input")
         show_enlarged(graph, reference["picture"], "2 reference")
         show_enlarged(graph, truth["picture"], "5 ground truth")
     with graph.group("2 Place"):
         placed = place(
-            graph, picture["picture"], reference["picture"], reference["object_mask"], truth["object_mask"], surround="average colour"
+            graph, picture, reference["picture"], reference["object_mask"], truth["object_mask"], surround="average colour"
         )
         show_enlarged(graph, placed["pasted"], "3 naive paste")
     with graph.group("3 Invert both") as box:
         prompt = graph.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
-        inverted = invert_both(graph, model, case.domain, picture["picture"], placed, prompt)
+        inverted = invert_both(graph, model, case.domain, picture, placed, prompt)
     with graph.group("4 Compose", below=box):
         empty = graph.add("CLIPTextEncode", title="Negative prompt", clip=model.clip, text="", at=Place(column=0))[0]
         result = compose(graph, model, case.domain, inverted, placed, truth["prompt"], empty, SMALL_CFG)
