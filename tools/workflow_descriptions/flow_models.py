@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from graph import Graph, Group, Node, Output, Place
 
-from . import HUGGING_FACE, Fitted, Model, blueprints, fit, free_prompt_editing, keep, show
+from . import EXAMPLE, HUGGING_FACE, Fitted, Model, blueprints, fit, free_prompt_editing, keep, show
 from .easy import INSIDE, load, painted, pasted, place
 from .freecompose import HARMONISATION, REMOVAL
 from .notes import ReadMe, add_note, paint
@@ -231,7 +231,7 @@ def _instructed_qwen() -> Graph:
     graph = _instructed(QWEN_IMAGE_EDIT)
     with graph.group("1 Model and picture"):
         model = load_family(graph, QWEN_IMAGE_EDIT)
-        loaded = load(graph, "Your picture: paint what may change", "graft_cube_on_sand.png")
+        loaded = load(graph, "Your picture: paint what may change", EXAMPLE)
     with graph.group("2 Edit") as box:
         fitted = _fitted(graph, loaded)
         prompts = [
@@ -258,7 +258,7 @@ def _instructed_klein() -> Graph:
     graph = _instructed(KLEIN)
     with graph.group("1 Model and picture"):
         model = load_family(graph, KLEIN)
-        loaded = load(graph, "Your picture: paint what may change", "graft_cube_on_sand.png")
+        loaded = load(graph, "Your picture: paint what may change", EXAMPLE)
     with graph.group("2 Edit") as box:
         fitted = _fitted(graph, loaded)
         size = graph.add("GetImageSize", image=fitted.picture, at=Place(column=1))
