@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import Model, load_miniature, show_enlarged
+from . import Drawn, Model, draw, load_miniature, show_enlarged
 from .freecompose import HARMONISATION, REMOVAL, TEXT, Prompts, decode, encode_picture, keep_look, optimize, prompt
 from .notes import SLOW_MINIATURE, ReadMe, add_note
 
@@ -20,15 +21,6 @@ WHY_SGD = (
 
 def graphs() -> list[Graph]:
     return [_removal(), _harmonisation(), _text_composition()]
-
-
-def draw(graph: Graph, title: str | None = None, **inputs: str | float | Choice) -> Node:
-    return graph.add("GraftMiniatureScene", title=title, at=Place(column=0), **inputs)
-
-
-def thing_at(shape: str, colour: str, x: float, size: float = 0.18, y: float = 0.8) -> dict[str, str | float]:
-    """Inputs of the scene's first object: its ground contact and its size, as parts of the picture's side."""
-    return {"first_shape": shape, "first_colour": colour, "first_x": x, "first_y": y, "first_size": size}
 
 
 def _prompts(graph: Graph, model: Model, scene: Node) -> Prompts:
@@ -79,7 +71,7 @@ def _removal() -> Graph:
 
 def removal_scene(graph: Graph) -> tuple[Node, Output]:
     """A scene whose object goes, and the mask of the object with its shadow."""
-    scene = draw(graph, ground="sand", seed=3, **thing_at("cube", "blue", 0.4, 0.17), change=Choice("remove"))
+    scene = draw(graph, Drawn("car", "red", x=0.5, y=0.86, size=0.5), ground="shore", seed=1, change=Choice("remove"))
     both = graph.add(
         "MaskComposite",
         title="Object and shadow",
@@ -101,10 +93,10 @@ class Paste:
     truth: Node
 
 
-def pasted(graph: Graph, foreign: dict[str, str | float], thing: dict[str, str | float], **scene: str | float) -> Paste:
+def pasted(graph: Graph, thing: Drawn, foreign: Mapping[str, str], **scene: str | int) -> Paste:
     """The scene's object cut from a `foreign` one, and pasted where the scene has its own: the node's truth after removal is the empty scene."""
-    picture = draw(graph, "Picture, and its truth", **scene, **thing, change=Choice("remove"))
-    reference = draw(graph, "Reference", **{**scene, **foreign}, **thing)
+    picture = draw(graph, thing, title="Picture, and its truth", **scene, change=Choice("remove"))
+    reference = draw(graph, thing, title="Reference", **{**scene, **foreign})
     pasted = graph.add(
         "GraftPasteObject",
         image=picture["ground_truth"],
@@ -143,7 +135,8 @@ def _harmonisation() -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
-        paste = pasted(graph, {"style": "drawing"}, thing_at("cone", "blue", 0.4, 0.16), ground="grass", seed=1)
+        teapot = Drawn("teapot", "yellow", x=0.5, y=0.88, size=0.5)
+        paste = pasted(graph, teapot, {"light": "day"}, ground="street", light="night", seed=3)
         show_enlarged(graph, paste.picture, "1 pasted")
         show_enlarged(graph, paste.truth["picture"], "3 ground truth")
     with graph.group("2 Harmonise the object") as box:
@@ -184,7 +177,8 @@ def _text_composition() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)
-        scene = draw(graph, ground="grass", **thing_at("ball", "red", 0.45), change=Choice("reshape", new_shape="cube"))
+        apple = Drawn("apple", "red", x=0.5, y=0.88, size=0.5)
+        scene = draw(graph, apple, ground="meadow", seed=1, change=Choice("replace", new_kind="teapot"))
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     with graph.group("2 Compose"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import EXAMPLE, HUGGING_FACE, Checkpoint, Model, load_checkpoint, load_miniature, show_enlarged, steps_of
+from . import EXAMPLE, HUGGING_FACE, Checkpoint, Drawn, Model, draw, load_checkpoint, load_miniature, show_enlarged, steps_of
 from .notes import MINIATURE, WITHDRAWN, ReadMe, add_note, paint
 
 PIXELS = "InjectFusion"
@@ -333,12 +333,8 @@ def _scene() -> Graph:
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="")[0]
-        original = graph.add(
-            "GraftMiniatureScene", title="Original", first_shape="ball", first_colour="red", first_x=0.5, at=Place(column=0)
-        )
-        content = graph.add(
-            "GraftMiniatureScene", title="Content", first_shape="cube", first_colour="blue", first_x=0.5, ground="snow", at=Place(column=0)
-        )
+        original = draw(graph, Drawn("car", "red", size=0.5), title="Original", ground="shore")
+        content = draw(graph, Drawn("owl", size=0.5), title="Content", ground="meadow")
         show_enlarged(graph, original["picture"], "1 input")
         show_enlarged(graph, content["picture"], "1 content")
     trajectories = _inverted(graph, model, empty, original["picture"], content["picture"], STEPS)

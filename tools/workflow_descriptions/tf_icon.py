@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import EXAMPLE, SD21, Checkpoint, Model, invert, load_checkpoint, load_miniature, load_square, show_enlarged
+from . import EXAMPLE, SD21, Checkpoint, Drawn, Model, draw, invert, load_checkpoint, load_miniature, load_square, show_enlarged
 from .notes import MINIATURE, ReadMe, add_note, paint
 
 SOLVER, STEPS, SEED = "DPM-Solver++ 2M", 20, 3407
@@ -44,21 +44,6 @@ SAME = Domain(
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A thing of the miniature's world: its ground contact and its size, as parts of the picture's side. The colour is that of kinds which have one."""
-
-    kind: str
-    x: float
-    y: float
-    size: float
-    colour: str = "red"
-
-    def inputs(self, order: str) -> dict[str, str | float]:
-        """Those of Miniature Scene; `order` is first or second."""
-        return {f"{order}_{name}": value for name, value in vars(self).items()}
-
-
-@dataclass(frozen=True)
 class Small:
     """A composition of drawn scenes: `thing`, which the reference shows at another place and size, goes beside `other`."""
 
@@ -67,8 +52,8 @@ class Small:
     domain: Domain
     style: str
     ground: str
-    other: Thing
-    thing: Thing
+    other: Drawn
+    thing: Drawn
     reference_style: str
     reference_ground: str
     try_out: str
@@ -84,8 +69,8 @@ SMALL = (
         CROSS,
         style="ink drawing",
         ground="meadow",
-        other=Thing("house", 0.72, 0.84, 0.44),
-        thing=Thing("owl", 0.27, 0.9, 0.42),
+        other=Drawn("house", x=0.72, y=0.84, size=0.44),
+        thing=Drawn("owl", x=0.27, y=0.9, size=0.42),
         reference_style="3-D render",
         reference_ground="sand",
         try_out="the naive paste keeps the render's colours and shading; the result is drawn in ink.",
@@ -96,8 +81,8 @@ SMALL = (
         CROSS,
         style="3-D render",
         ground="shore",
-        other=Thing("sailboat", 0.72, 0.82, 0.44),
-        thing=Thing("penguin", 0.27, 0.9, 0.42),
+        other=Drawn("sailboat", x=0.72, y=0.82, size=0.44),
+        thing=Drawn("penguin", x=0.27, y=0.9, size=0.42),
         reference_style="ink drawing",
         reference_ground="street",
         try_out="the naive paste is ink on paper; the result has colours and is shaded.",
@@ -108,8 +93,8 @@ SMALL = (
         SAME,
         style="watercolour",
         ground="meadow",
-        other=Thing("tree", 0.72, 0.82, 0.44),
-        thing=Thing("car", 0.28, 0.9, 0.42),
+        other=Drawn("tree", x=0.72, y=0.82, size=0.44),
+        thing=Drawn("car", x=0.28, y=0.9, size=0.42),
         reference_style="watercolour",
         reference_ground="street",
         reference_light="night",
@@ -215,16 +200,8 @@ def _miniature(case: Small) -> Graph:
         model = load_miniature(graph)
         main = {"ground": case.ground, "light": case.light, "style": case.style, "seed": case.seed}
         other = {"ground": case.reference_ground, "light": case.reference_light, "style": case.reference_style, "seed": case.seed}
-        shown = replace(case.thing, x=0.5, y=0.88, size=0.56)
-        truth = _scene(
-            graph,
-            "Picture, and its truth",
-            **main,
-            **case.thing.inputs("first"),
-            **case.other.inputs("second"),
-            change=Choice("remove"),
-        )
-        reference = _scene(graph, "Reference", **other, **shown.inputs("first"))
+        truth = draw(graph, case.thing, case.other, title="Picture, and its truth", **main, change=Choice("remove"))
+        reference = draw(graph, replace(case.thing, x=0.5, y=0.88, size=0.56), title="Reference", **other)
         picture = truth["ground_truth"]
         show_enlarged(graph, picture, "1 input")
         show_enlarged(graph, reference["picture"], "2 reference")
@@ -242,10 +219,6 @@ def _miniature(case: Small) -> Graph:
         result = compose(graph, model, case.domain, inverted, placed, truth["prompt"], empty, SMALL_CFG)
         show_enlarged(graph, result, "4 result", save_as="Graft/tf-icon")
     return graph
-
-
-def _scene(graph: Graph, title: str, **inputs: str | float) -> Node:
-    return graph.add("GraftMiniatureScene", title=title, at=Place(column=0), **inputs)
 
 
 def place(graph: Graph, picture: Output, reference: Output, reference_mask: Output, mask: Output, **inputs: str) -> Node:
