@@ -68,34 +68,36 @@ SMALL = (
         "Put an object of a 3-D render into an ink drawing, in the drawing's style; runs in seconds on any machine.",
         CROSS,
         style="ink drawing",
-        ground="meadow",
-        other=Drawn("house", x=0.72, y=0.84, size=0.44),
+        ground="sand",
+        other=Drawn("cactus", x=0.74, y=0.82, size=0.44),
         thing=Drawn("owl", x=0.27, y=0.9, size=0.42),
         reference_style="3-D render",
-        reference_ground="sand",
+        reference_ground="meadow",
         try_out="the naive paste keeps the render's colours and shading; the result is drawn in ink.",
+        seed=4,
     ),
     Small(
         INTO_RENDER,
         "Put an object of an ink drawing into a 3-D render, as if it had been there; runs in seconds on any machine.",
         CROSS,
         style="3-D render",
-        ground="shore",
-        other=Drawn("sailboat", x=0.72, y=0.82, size=0.44),
-        thing=Drawn("penguin", x=0.27, y=0.9, size=0.42),
+        ground="snow",
+        other=Drawn("tree", x=0.73, y=0.8, size=0.44),
+        thing=Drawn("penguin", x=0.27, y=0.92, size=0.46),
         reference_style="ink drawing",
         reference_ground="street",
-        try_out="the naive paste is ink on paper; the result has colours and is shaded.",
+        try_out="the naive paste is hatched on paper; the result is shaded, and has a beak and feet in colour.",
+        seed=2,
     ),
     Small(
         WITHIN,
-        "Put an object of a watercolour into another one; runs in seconds on any machine.",
+        "Put an object of a 3-D render at night into another one by day; runs in seconds on any machine.",
         SAME,
-        style="watercolour",
+        style="3-D render",
         ground="meadow",
         other=Drawn("tree", x=0.72, y=0.82, size=0.44),
-        thing=Drawn("car", x=0.28, y=0.9, size=0.42),
-        reference_style="watercolour",
+        thing=Drawn("car", "red", x=0.3, y=0.93, size=0.5),
+        reference_style="3-D render",
         reference_ground="street",
         reference_light="night",
         try_out="the naive paste keeps the night's light.",
@@ -183,15 +185,14 @@ def _miniature(case: Small) -> Graph:
         graph,
         ReadMe(
             f"{case.title.removesuffix(' (miniature)')} on the miniature",
-            f"**Reference** shows the {case.thing.kind}. It goes into **Picture**. {start}",
+            f"**Reference** shows the {case.thing.kind}. It goes beside the {case.other.kind}. {start}",
             MINIATURE,
-            turn="*second_x* or *second_size* of **Ground truth**, *end_percent* of Composite Attention (more keeps more of the reference's drawing), "
-            "*cfg*. Another object? Change it in **Reference** and in **Ground truth**; another *ground* in **Picture** and in **Ground truth**.",
+            turn="*first_x* or *first_size* of **Picture, and its truth**, *end_percent* of Composite Attention (more keeps more of the reference's "
+            "drawing), *cfg*. Another object? Change *first_kind* in both scenes; another *ground* or *light* in either.",
             expect=f"compare **3 naive paste** and **4 result** with **5 ground truth**: {case.try_out}",
             cannot="keep every object: in some scenes it shrinks a little, and in a few it takes the other object's shape or colour; "
             "the evaluation counts how often.",
-            more="**Ground truth** is drawn, never sampled from. Of it the workflow sees the prompt, and the box of the second object: where the "
-            "object goes.\n\n"
+            more="**5 ground truth** is drawn, never sampled from. Of it the workflow sees the prompt, and the box of the object: where it goes.\n\n"
             "Both pictures are inverted under the exceptional prompt, as in the paper; the evaluation compares it with the empty prompt and with "
             "ordinary ones. The reference lies on its own average colour instead of black, which this small model hardly knows.",
         ),
@@ -199,9 +200,9 @@ def _miniature(case: Small) -> Graph:
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
         main = {"ground": case.ground, "light": case.light, "style": case.style, "seed": case.seed}
-        other = {"ground": case.reference_ground, "light": case.reference_light, "style": case.reference_style, "seed": case.seed}
+        elsewhere = {"ground": case.reference_ground, "light": case.reference_light, "style": case.reference_style, "seed": case.seed}
         truth = draw(graph, case.thing, case.other, title="Picture, and its truth", **main, change=Choice("remove"))
-        reference = draw(graph, replace(case.thing, x=0.5, y=0.88, size=0.56), title="Reference", **other)
+        reference = draw(graph, replace(case.thing, x=0.5, y=0.88, size=0.56), title="Reference", **elsewhere)
         picture = truth["ground_truth"]
         show_enlarged(graph, picture, "1 input")
         show_enlarged(graph, reference["picture"], "2 reference")
