@@ -46,8 +46,8 @@ def _removal() -> Graph:
             "**Miniature Scene** draws a picture, masks of its object and of the object's shadow, and the same scene without it. "
             "Compare **2 result** with **3 ground truth**.",
             SLOW_MINIATURE,
-            turn="**A bright ghost?** Lower *guidance*. **The object is still seen?** Raise *iterations*. Then another *ground*, *first_colour* or "
-            "*first_shape*, or a *second_shape*: the other object stays, and may change a little.",
+            turn="**A bright ghost?** Lower *guidance*. **The object is still seen?** Raise *iterations*. Then another *ground*, *light* or "
+            "*first_kind*, or a *second_kind*: the other object stays, and may change a little.",
             expect="the object and its shadow are gone; a faint trace of the outline often stays. The evaluation counts how often the object is seen "
             "no more.",
             cannot="take the shadow away with a mask of the object alone: the mask is both together, a little wider.",
@@ -118,12 +118,12 @@ def _harmonisation() -> Graph:
         graph,
         ReadMe(
             "FreeCompose: harmonisation on the miniature",
-            "A cone cut out of a drawing is pasted into a photo: it has an outline, and no shadow. **3 ground truth** is the cone as it should be "
-            "there; the workflow sees of it the prompt and the place.",
+            "A teapot cut out of a street by day is pasted into the street at night: it is too bright, and has no shadow. **3 ground truth** is the "
+            "teapot as it should be there; the workflow sees of it the prompt and the place.",
             SLOW_MINIATURE,
             turn="*foreground_weight*. **It still looks pasted?** Lower it, or raise *iterations*. **It moves, or its colours are too strong?** Lower "
             "*guidance*. **The background changes?** Raise *background_weight*. **Too little shadow, or a halo?** Raise, or lower, *iterations* of "
-            "**Its shadow**. Then another *ground*, or *style* of **Reference**.",
+            "**Its shadow**. Then another *ground*, or another *light* or *style* of **Reference**.",
             expect="compare **1 pasted** with **2 result**: the cone in the photo's style, without its outline, with something of a shadow.",
             cannot="bring an object's colours exactly to the scene's light, or leave the rest untouched. Edges wobble, a shadow is "
             "fainter than it should be, a pale rim or speck may stay, and a large object may move.",

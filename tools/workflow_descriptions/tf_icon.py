@@ -190,8 +190,8 @@ def _miniature(case: Small) -> Graph:
             turn="*first_x* or *first_size* of **Picture, and its truth**, *end_percent* of Composite Attention (more keeps more of the reference's "
             "drawing), *cfg*. Another object? Change *first_kind* in both scenes; another *ground* or *light* in either.",
             expect=f"compare **3 naive paste** and **4 result** with **5 ground truth**: {case.try_out}",
-            cannot="keep every object: in some scenes it shrinks a little, and in a few it takes the other object's shape or colour; "
-            "the evaluation counts how often.",
+            cannot="keep small parts: edges fray, lines thicken, and in some scenes the object takes on colours that are not its own; the evaluation "
+            "counts how often it stays what it is. A shadow comes seldom.",
             more="**5 ground truth** is drawn, never sampled from. Of it the workflow sees the prompt, and the box of the object: where it goes.\n\n"
             "Both pictures are inverted under the exceptional prompt, as in the paper; the evaluation compares it with the empty prompt and with "
             "ordinary ones. The reference lies on its own average colour instead of black, which this small model hardly knows.",

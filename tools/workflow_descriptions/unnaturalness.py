@@ -76,8 +76,8 @@ def _miniature() -> Graph:
         graph,
         ReadMe(
             "Unnaturalness Map on the miniature",
-            "A ball cut out of a drawing is pasted into a drawn photo, and the model is asked, under noise, what it would change. **2 map** glows where "
-            "that is more than the noise explains. Nothing says where the ball was pasted.",
+            "An owl cut out of an ink drawing is pasted into a 3-D render, and the model is asked, under noise, what it would change. **2 map** glows "
+            "where that is more than the noise explains. Nothing says where the owl was pasted.",
             MINIATURE_MODEL,
             turn=f"{KNOBS} Then *style* photo and *ground* sand in **Reference**: by day the ball itself fits, and only the place of the missing "
             "shadow glows.",
