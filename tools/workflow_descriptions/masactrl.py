@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graph import Choice, Graph, Place
 
-from . import SD15, invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
+from . import SD15, Drawn, draw, invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
 from .notes import MINIATURE as MINIATURE_MODEL
 from .notes import ReadMe, add_note
 
