@@ -63,7 +63,7 @@ def _removal() -> Graph:
     with graph.group("2 Remove"):
         prompts = _prompts(graph, model, scene)
         latent = encode_picture(graph, model, scene["picture"])
-        stage = Choice("removal", mask=mask, iterations=100)
+        stage = Choice("removal", mask=mask, iterations=100, polish_iterations=60)
         latent = optimize(graph, model, latent, prompts, stage, keep_look(graph, model), guidance=guidance, **RULE)
         show_enlarged(graph, decode(graph, model, latent), "2 result", save_as="Graft/freecompose")
     return graph
@@ -86,11 +86,12 @@ def removal_scene(graph: Graph) -> tuple[Node, Output]:
 
 @dataclass(frozen=True)
 class Paste:
-    """A picture with an object pasted in, the object's mask, and the scene in which it belongs."""
+    """A picture with an object pasted in, the object's mask, the scene in which it belongs, and the one that it comes from."""
 
     picture: Output
     mask: Output
     truth: Node
+    reference: Node
 
 
 def pasted(graph: Graph, thing: Drawn, foreign: Mapping[str, str], **scene: str | int) -> Paste:
@@ -104,11 +105,11 @@ def pasted(graph: Graph, thing: Drawn, foreign: Mapping[str, str], **scene: str 
         reference_mask=reference["object_mask"],
         place=Choice("mask", mask=picture["object_mask"]),
     )
-    return Paste(pasted["pasted"], pasted["mask"], picture)
+    return Paste(pasted["pasted"], pasted["mask"], picture, reference)
 
 
 def _harmonisation() -> Graph:
-    guidance = 3.0
+    guidance = 2.0
     graph = Graph(
         HARMONISATION,
         "Make an object pasted into a drawn scene agree with it, and give it a shadow; runs in under a minute on any machine.",
@@ -143,13 +144,14 @@ def _harmonisation() -> Graph:
         empty = prompt(graph, model, "Empty prompt", "")
         shown = prompt(graph, model, "What it should show", paste.truth["prompt"])
         latent, look = encode_picture(graph, model, paste.picture), keep_look(graph, model)
-        stage = Choice("harmonisation", mask=paste.mask, iterations=80)
-        latent = optimize(graph, model, latent, Prompts(empty, shown, empty), stage, look, guidance=guidance, **RULE)
+        came = prompt(graph, model, "Where the object comes from", paste.reference["prompt"])
+        stage = Choice("harmonisation", mask=paste.mask, iterations=60, polish_iterations=30, outside_weight=0.0)
+        latent = optimize(graph, model, latent, Prompts(came, shown, empty), stage, look, guidance=guidance, **RULE)
     with graph.group("3 Its shadow", below=box):
         without = prompt(graph, model, "The scene without the object", paste.truth["ground_truth_prompt"])
         wider = graph.add("GrowMask", mask=paste.mask, expand=8, at=Place(column=0))[0]
         around = graph.add("MaskComposite", title="Around the object", destination=wider, source=paste.mask, x=0, y=0, operation="subtract")
-        stage = Choice("harmonisation", mask=around[0], iterations=25, foreground_weight=0.0, outside_weight=0.0)
+        stage = Choice("harmonisation", mask=around[0], iterations=25, polish_iterations=10, foreground_weight=0.0, outside_weight=0.0)
         latent = optimize(graph, model, latent, Prompts(without, shown, empty), stage, look, title="Its shadow", guidance=guidance, **RULE)
         show_enlarged(graph, decode(graph, model, latent), "2 result", save_as="Graft/freecompose")
     return graph
