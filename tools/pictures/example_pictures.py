@@ -18,8 +18,8 @@ from scipy import ndimage
 
 FOLDER = pack.ROOT / "pictures"
 WIDTH, HEIGHT = 768, 512
-MARGIN = 6
-"""Pixels around an object that are painted with it where it is to change."""
+MARGIN, CLOSE = 6, 1
+"""Pixels around an object that are painted with it where it is to change, and where it is to be taken elsewhere."""
 
 Example = tuple[np.ndarray, np.ndarray | None]
 """Colours (HEIGHT, WIDTH, 3) and what is painted (HEIGHT, WIDTH)."""
@@ -29,22 +29,22 @@ def pictures() -> dict[str, Callable[[], Example]]:
     """By name of the file. The pack must be loaded."""
     from graft.miniature.scenes.scene import Scene, Thing
 
-    rabbit, tree = Thing("rabbit", x=0.3, y=0.88, size=0.48, individual=3), Thing("tree", x=0.74, y=0.8, size=0.5, individual=1)
-    owl, snowman = Thing("owl", x=0.68, y=0.88, size=0.5, individual=2), Thing("snowman", x=0.27, y=0.86, size=0.55, individual=2)
+    car, house = Thing("car", "red", x=0.42, y=0.86, size=0.5, individual=1), Thing("house", "yellow", y=0.86, size=0.56, individual=2)
+    mushroom, rabbit = Thing("mushroom", "red", x=0.3, y=0.86, size=0.5, individual=3), Thing("rabbit", x=0.7, y=0.9, size=0.44, individual=3)
+    snowman, owl = Thing("snowman", x=0.27, y=0.86, size=0.55, individual=2), Thing("owl", x=0.68, y=0.88, size=0.5, individual=2)
     teapot = Thing("teapot", "yellow", x=0.44, y=0.86, size=0.46, individual=4)
-    fish, star = Thing("fish", "blue", x=0.5, y=0.84, size=0.5, individual=5), Thing("star", "orange", x=0.5, y=0.86, size=0.5)
-    car = Thing("car", "red", x=0.42, y=0.86, size=0.5, individual=1)
+    fish, star = Thing("fish", "blue", y=0.84, size=0.5, individual=5), Thing("star", "orange", y=0.86, size=0.5)
     robot = Thing("robot", "green", x=0.62, y=0.88, size=0.52, individual=1)
     return {
         "graft_car_on_beach": lambda: with_shadow(Scene("shore", things=(car,), texture=3)),
-        "graft_car_on_street": lambda: with_object(Scene("street", things=(car.__class__("car", "red", x=0.5, y=0.9, size=0.54, individual=2),), texture=8)),
-        "graft_rabbit_in_snow": lambda: with_object(Scene("snow", things=(rabbit, tree), texture=1)),
+        "graft_house": lambda: with_object(Scene("meadow", things=(house,), texture=8)),
+        "graft_mushroom": lambda: with_object(Scene("meadow", things=(mushroom, rabbit), texture=1)),
         "graft_ink_meadow": lambda: box_of(Scene("meadow", "ink drawing", things=(snowman,), texture=5), owl),
-        "graft_owl": lambda: with_object(Scene("meadow", things=(owl,), texture=2), MARGIN // 6),
+        "graft_owl": lambda: with_object(Scene("meadow", things=(owl,), texture=2), CLOSE),
         "graft_night": lambda: box_of(Scene("meadow", light="night", texture=7), teapot),
-        "graft_teapot": lambda: with_object(Scene("sand", things=(teapot,), texture=2), MARGIN // 6),
+        "graft_teapot": lambda: with_object(Scene("sand", things=(teapot,), texture=2), CLOSE),
         "graft_blue_fish": lambda: with_object(Scene("sand", things=(fish,), texture=4)),
-        "graft_star": lambda: with_object(Scene("snow", things=(star,), texture=4), MARGIN // 6),
+        "graft_star": lambda: with_object(Scene("snow", things=(star,), texture=4), CLOSE),
         "graft_pasted_robot": lambda: pasted(Scene("snow", things=(robot,)), Scene("shore", light="evening", texture=6)),
     }
 

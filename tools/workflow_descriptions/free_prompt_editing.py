@@ -93,18 +93,18 @@ def _synthetic() -> Graph:
 
 
 def _miniature() -> Graph:
-    graph = Graph(MINIATURE, "Take a drawn scene from summer to winter by prompt; runs in under a minute on any machine.")
+    graph = Graph(MINIATURE, "Recolour an object of a drawn scene by prompt; runs in under a minute on any machine.")
     add_note(
         graph,
         ReadMe(
             "Free-Prompt-Editing on the miniature",
-            "Takes a house from a meadow into snow by a prompt. **Miniature Scene** draws a picture, its prompt, and what the picture should look "
-            "like after the *change*: compare **2 result** with **3 ground truth**.",
+            "Turns a red apple green by a prompt. **Miniature Scene** draws a picture, its prompt, and what the picture should look like "
+            "after the *change*: compare **2 result** with **3 ground truth**.",
             MINIATURE_MODEL,
             turn="*end_percent* of Replace Self-Attention: lower changes more, higher keeps more. Then another *change*, or unplug the text of "
             f"**What it should show** and write your own. The miniature knows {KNOWS}.",
-            expect="another ground, light or style around the same things. A new colour often comes only in part, as the picture's own is in the "
-            "noise that the edit starts from: for colours take **Prompt-to-Prompt**. The evaluation counts how often each succeeds.",
+            expect="the same composition in other colours, or on another ground: *change ground* often succeeds, too. Large plain things take a new colour "
+            "whole, others in part, as the old one is in the noise that the edit starts from. The evaluation counts how often.",
             cannot="leave the rest untouched to the pixel.",
             more="*layers* is *all* here: the paper's rule leaves out the finest token grid, and on pictures this small that is the one that holds "
             "the layout.",
@@ -112,14 +112,13 @@ def _miniature() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)
-        house = Drawn("house", "yellow", size=0.56)
-        scene = draw(graph, house, ground="meadow", change=Choice("change ground", new_ground="snow"))
+        scene = draw(graph, Drawn("apple", "red", size=0.56), ground="shore", change=Choice("recolour", new_colour="green"))
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     trajectory, empty, inverted = inversion(graph, model, scene["picture"], steps=25)
     with graph.group("3 Edit", below=inverted):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=scene["ground_truth_prompt"])
-        result = edit(graph, model, trajectory, empty, target[0], empty, cfg=5.0, layers="all", end=0.5)
+        result = edit(graph, model, trajectory, empty, target[0], empty, cfg=6.0, layers="all", end=0.5)
         show_enlarged(graph, result, "2 result", save_as="Graft/free-prompt-editing")
     return graph
 

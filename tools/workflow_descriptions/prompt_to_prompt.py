@@ -14,7 +14,7 @@ from .notes import KNOWS, ReadMe, add_note
 MINIATURE = "Prompt-to-Prompt (miniature)"
 OLD, NEW, THING = "red", "blue", "mushroom"
 
-SMALL, SMALL_CFG = {"layers": "all", "grid": "half", "background": "the source's trajectory"}, 4.0
+SMALL, SMALL_CFG = {"layers": "all", "grid": "half"}, 4.0
 """The miniature's own settings: its pictures are far smaller than those that the paper's were found on."""
 
 
@@ -177,7 +177,6 @@ def controlled(
     grid: str = "quarter (paper)",
     self_end: float | Output = 0.4,
     threshold: float | Output = 0.3,
-    background: str = "the source's own step",
 ) -> Output:
     """The model with the three controls."""
     stream = {"source": trajectory, "source_conditioning": source}
@@ -191,7 +190,6 @@ def controlled(
             source_words=blend[0],
             target_words=blend[1],
             threshold=threshold,
-            background=background,
             word_map_grid=grid,
         )
     return edited["model"]
