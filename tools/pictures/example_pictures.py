@@ -1,6 +1,6 @@
 """Draw the pictures that the templates open with, with what is painted on them: scenes of the miniature's world, in pictures/.
 
-    python tools example_pictures --comfyui PATH
+    python tools example_pictures
 
 A PNG's transparent part is what Load Image takes for painted.
 """
@@ -8,7 +8,6 @@ A PNG's transparent part is what Load Image takes for painted.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,60 +17,60 @@ from PIL import Image
 from scipy import ndimage
 
 FOLDER = pack.ROOT / "pictures"
-WIDTH, HEIGHT, TOP = 768, 512, 216
-"""A square scene, WIDTH pixels wide, of which the rows from TOP on are shown."""
-HORIZON = (TOP + 0.35 * HEIGHT) / WIDTH
-"""Part of the square at which the horizon is as high in what is shown as in the pictures that the miniature knows."""
-MARGIN = 6
-"""Pixels around an object that are painted with it where it is to change."""
+WIDTH, HEIGHT = 768, 512
+MARGIN, CLOSE = 6, 1
+"""Pixels around an object that are painted with it where it is to change, and where it is to be taken elsewhere."""
+
+Example = tuple[np.ndarray, np.ndarray | None]
+"""Colours (HEIGHT, WIDTH, 3) and what is painted (HEIGHT, WIDTH)."""
 
 
-def pictures() -> dict[str, Callable[[], tuple[np.ndarray, np.ndarray | None]]]:
-    """Colours (WIDTH, WIDTH, 3) and what is painted (WIDTH, WIDTH), by name of the file. The pack must be loaded."""
-    from graft.miniature.world import Scene, Thing
+def pictures() -> dict[str, Callable[[], Example]]:
+    """By name of the file. The pack must be loaded."""
+    from graft.miniature.scenes.scene import Scene, Thing
 
-    def scene(ground: str, style: str = "photo", things: tuple[Thing, ...] = (), texture: int = 0) -> Scene:
-        return Scene(ground, style, things, HORIZON, texture)
-
-    cube, ball = Thing("cube", "blue", x=0.4, y=0.78, size=0.115), Thing("ball", "red", x=0.35, y=0.8, size=0.11)
-    cone, other = Thing("cone", "blue", x=0.45, y=0.8, size=0.11), Thing("cube", "yellow", x=0.72, y=0.76, size=0.1)
-    place = Thing("ball", "red", x=0.3, y=0.8, size=0.115)
+    car, house = Thing("car", "red", x=0.42, y=0.86, size=0.5, individual=1), Thing("house", "yellow", y=0.86, size=0.56, individual=2)
+    mushroom, rabbit = Thing("mushroom", "red", x=0.3, y=0.86, size=0.5, individual=3), Thing("rabbit", x=0.7, y=0.9, size=0.44, individual=3)
+    snowman, owl = Thing("snowman", x=0.27, y=0.86, size=0.55, individual=2), Thing("owl", x=0.68, y=0.88, size=0.5, individual=2)
+    teapot = Thing("teapot", "yellow", x=0.44, y=0.86, size=0.46, individual=4)
+    fish, star = Thing("fish", "blue", y=0.84, size=0.5, individual=5), Thing("star", "orange", y=0.86, size=0.5)
+    robot = Thing("robot", "green", x=0.62, y=0.88, size=0.52, individual=1)
     return {
-        "graft_cube_on_sand": lambda: with_shadow(scene("sand", things=(cube,), texture=3)),
-        "graft_cube_on_grass": lambda: with_object(scene("grass", things=(Thing("cube", "yellow", x=0.5, y=0.78, size=0.115),), texture=1)),
-        "graft_ball_on_snow": lambda: with_object(scene("snow", things=(ball, other))),
-        "graft_drawing": lambda: box_of(scene("grass", "drawing", (other, place)), scene("grass", "drawing", (other,))),
-        "graft_red_ball": lambda: with_object(scene("sand", things=(Thing("ball", "red", x=0.5, y=0.8, size=0.14),)), MARGIN // 6),
-        "graft_meadow": lambda: box_of(scene("grass", things=(cone,), texture=1), scene("grass", texture=1)),
-        "graft_drawn_cone": lambda: with_object(scene("grass", "drawing", (Thing("cone", "blue", x=0.5, y=0.8, size=0.14),)), MARGIN // 6),
-        "graft_green_ball": lambda: with_object(scene("snow", things=(Thing("ball", "green", x=0.4, y=0.78, size=0.115),))),
-        "graft_red_cube": lambda: with_object(scene("night", things=(Thing("cube", "red", x=0.4, y=0.78, size=0.115),)), MARGIN // 6),
-        "graft_pasted_ball": lambda: pasted(scene("grass", "drawing", (place,)), scene("grass")),
+        "graft_car_on_beach": lambda: with_shadow(Scene("shore", things=(car,), texture=3)),
+        "graft_house": lambda: with_object(Scene("meadow", things=(house,), texture=8)),
+        "graft_mushroom": lambda: with_object(Scene("meadow", things=(mushroom, rabbit), texture=1)),
+        "graft_ink_meadow": lambda: box_of(Scene("meadow", "ink drawing", things=(snowman,), texture=5), owl),
+        "graft_owl": lambda: with_object(Scene("meadow", things=(owl,), texture=2), CLOSE),
+        "graft_night": lambda: box_of(Scene("meadow", light="night", texture=7), teapot),
+        "graft_teapot": lambda: with_object(Scene("sand", things=(teapot,), texture=2), CLOSE),
+        "graft_blue_fish": lambda: with_object(Scene("sand", things=(fish,), texture=4)),
+        "graft_star": lambda: with_object(Scene("snow", things=(star,), texture=4), CLOSE),
+        "graft_pasted_robot": lambda: pasted(Scene("snow", things=(robot,)), Scene("shore", light="evening", texture=6)),
     }
 
 
-def with_object(scene, margin: int = MARGIN) -> tuple[np.ndarray, np.ndarray]:
+def with_object(scene, margin: int = MARGIN) -> Example:
     """A scene, painted over its first thing."""
     drawn = _render(scene)
     return drawn.picture, _grown(drawn.objects[0], margin)
 
 
-def with_shadow(scene) -> tuple[np.ndarray, np.ndarray]:
+def with_shadow(scene) -> Example:
     """A scene, painted over its first thing and the thing's shadow."""
     drawn = _render(scene)
     return drawn.picture, _grown(np.maximum(drawn.objects[0], drawn.shadows[0]), MARGIN)
 
 
-def box_of(full, empty) -> tuple[np.ndarray, np.ndarray]:
-    """An `empty` scene, painted where the last thing of the `full` one would stand."""
-    mask = _render(full).objects[-1] > 0.5
+def box_of(scene, thing) -> Example:
+    """A scene, painted where another thing would stand."""
+    mask = _render(scene.with_thing(thing)).objects[-1] > 0.5
     rows, columns = np.where(mask.any(1))[0], np.where(mask.any(0))[0]
     painted = np.zeros_like(mask)
     painted[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
-    return _render(empty).picture, painted
+    return _render(scene).picture, painted
 
 
-def pasted(foreign, scene) -> tuple[np.ndarray, None]:
+def pasted(foreign, scene) -> Example:
     """A scene with the first thing of a `foreign` one in it, nothing painted."""
     other = _render(foreign)
     part = other.objects[0][..., None]
@@ -79,9 +78,9 @@ def pasted(foreign, scene) -> tuple[np.ndarray, None]:
 
 
 def _render(scene):
-    from graft.miniature.drawing import render
+    from graft.miniature.scenes.rendering import render
 
-    return render(scene, WIDTH, supersampling=2)
+    return render(scene, WIDTH, HEIGHT)
 
 
 def _grown(mask: np.ndarray, margin: int) -> np.ndarray:
@@ -89,21 +88,17 @@ def _grown(mask: np.ndarray, margin: int) -> np.ndarray:
 
 
 def as_png(colours: np.ndarray, painted: np.ndarray | None) -> Image.Image:
-    """The rows of a scene that are shown, transparent where it is painted."""
-    rows = slice(TOP, TOP + HEIGHT)
-    layers = [np.uint8(255 * colours[rows] + 0.5)]
+    """A picture, transparent where it is painted."""
+    layers = [np.uint8(255 * colours + 0.5)]
     if painted is not None:
-        layers.append(np.uint8(255 * ~painted[rows, :, None]))
+        layers.append(np.uint8(255 * ~painted[..., None]))
     return Image.fromarray(np.concatenate(layers, axis=-1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = os.environ.get("COMFYUI_PATH")
-    parser.add_argument("--comfyui", default=known, required=not known, help="ComfyUI's folder (default: COMFYUI_PATH)")
     parser.add_argument("--output", type=Path, default=FOLDER)
     options = parser.parse_args()
-    pack.load_host(options.comfyui, cpu=True)
     pack.load_pack()
     options.output.mkdir(exist_ok=True)
     for name, draw in pictures().items():

@@ -57,8 +57,10 @@ MODELS = (
 """Of those on flow models, likewise."""
 TASK = re.compile(r"(Try )?\d ")
 """How the titles of tasks begin, and those of the same tasks on the miniature."""
-EXAMPLE = "graft_cube_on_sand.png"
+EXAMPLE = "graft_car_on_beach.png"
 """The picture that workflows open with which have no other."""
+SCALE = 3.0
+"""How much larger than it is a picture of the miniature is shown."""
 
 
 def is_listed(title: str) -> bool:
@@ -88,6 +90,32 @@ def models(folder: str, file: str) -> dict[str, list]:
 def load_miniature(graph: Graph, at: Place = Place(column=0)) -> Model:  # noqa: B008
     loaded = graph.add("GraftLoadMiniature", at=at)
     return Model(loaded["model"], loaded["clip"], loaded["vae"])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A thing of a drawn scene: its kind, its colour where one dominates the kind, where it touches the ground, as parts of the picture's
+    width and height, and its larger side, as a part of the shorter one."""
+
+    kind: str
+    colour: str | None = None
+    x: float = 0.5
+    y: float = 0.85
+    size: float = 0.45
+    mirrored: bool = False
+
+    def inputs(self, name: str) -> dict[str, str | float]:
+        """What Miniature Scene takes for its "first" or "second" thing. The colour of a kind that has its own stays at its default."""
+        coloured = {} if self.colour is None else {f"{name}_colour": self.colour}
+        return {f"{name}_kind": self.kind, **coloured} | {
+            f"{name}_{field}": getattr(self, field) for field in ("x", "y", "size", "mirrored")
+        }
+
+
+def draw(graph: Graph, *things: Drawn, title: str | None = None, **inputs: str | int | Choice) -> Node:
+    """A Miniature Scene of one thing or two."""
+    described = {key: value for name, thing in zip(("first", "second"), things, strict=False) for key, value in thing.inputs(name).items()}
+    return graph.add("GraftMiniatureScene", title=title, at=Place(column=0), **described, **inputs)
 
 
 def encode(graph: Graph, model: Model, title: str, text: str | Output) -> Output:
@@ -224,9 +252,9 @@ def sample(
     return graph.add("VAEDecode", samples=sampled["output"], vae=model.vae)["IMAGE"]
 
 
-def show_enlarged(graph: Graph, picture: Output, title: str, save_as: str | None = None) -> Node:
-    """Show one of the miniature's pictures, four times as large; with `save_as` it is saved under that prefix too."""
-    enlarged = graph.add("ImageScaleBy", title="Enlarge", image=picture, upscale_method="nearest-exact", scale_by=4.0)
+def show_enlarged(graph: Graph, picture: Output, title: str, save_as: str | None = None, scale: float = SCALE) -> Node:
+    """Show one of the miniature's pictures, `scale` times as large; with `save_as` it is saved under that prefix too."""
+    enlarged = graph.add("ImageScaleBy", title="Enlarge", image=picture, upscale_method="lanczos", scale_by=scale)
     return show(graph, enlarged[0], title, save_as)
 
 

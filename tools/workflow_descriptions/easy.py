@@ -22,12 +22,12 @@ from . import (
 )
 from .freecompose import HARMONISATION, REMOVAL
 from .freecompose_miniature import RULE
-from .notes import SLOW_MINIATURE, ReadMe, add_note, paint
+from .notes import KNOWS, SLOW_MINIATURE, ReadMe, add_note, paint
 
 MIXED_SCENES = "InjectFusion scene (miniature)"
 INSIDE = "The whole pipeline is inside the node: the square in its corner opens it."
 EXAMPLES = "The pictures that are there are examples: press **Run** on them, or take your own."
-SMALL_SIZE = 96
+SMALL_SIZE = 192
 """Pixels: the longer side at which the miniature works on the examples, whose things are then as large as in the pictures it knows."""
 
 
@@ -100,7 +100,7 @@ def _miniature(number: int, task: Easy) -> Graph:
             turn=task.turn,
             expect=task.expect,
             cannot=task.cannot,
-            more=f"The settings are this small model's, which knows balls, cubes, cones and stars on grass, sand and snow and nothing else; for "
+            more=f"The settings are this small model's, which knows this and nothing else: {KNOWS}. For "
             f"photographs open **{number} {blueprint.title}**.",
         ),
     )
@@ -148,19 +148,19 @@ def _picture(file: str) -> Callable[[Graph], dict[str, Output]]:
 
 
 def painted(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint the object", "graft_cube_on_sand.png")
+    loaded = load(graph, "Your picture: paint the object", EXAMPLE)
     return {"picture": loaded["IMAGE"], "mask": loaded["MASK"]}
 
 
 def _placed(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint where it goes", "graft_drawing.png")
-    reference = load(graph, "Your reference: paint the object", "graft_red_ball.png")
+    loaded = load(graph, "Your picture: paint where it goes", "graft_ink_meadow.png")
+    reference = load(graph, "Your reference: paint the object", "graft_owl.png")
     return {"picture": loaded["IMAGE"], "where": loaded["MASK"], "reference": reference["IMAGE"], "object": reference["MASK"]}
 
 
 def pasted(graph: Graph) -> dict[str, Output]:
-    loaded = load(graph, "Your picture: paint where it goes", "graft_meadow.png")
-    reference = load(graph, "Your reference: paint the object", "graft_drawn_cone.png")
+    loaded = load(graph, "Your picture: paint where it goes", "graft_night.png")
+    reference = load(graph, "Your reference: paint the object", "graft_teapot.png")
     together = graph.add(
         "GraftPasteObject",
         image=loaded["IMAGE"],
@@ -172,13 +172,13 @@ def pasted(graph: Graph) -> dict[str, Output]:
 
 
 def _referred(graph: Graph) -> dict[str, Output]:
-    picture = load(graph, "Your picture", "graft_green_ball.png")
-    reference = load(graph, "Your reference: paint the object", "graft_red_cube.png")
+    picture = load(graph, "Your picture", "graft_blue_fish.png")
+    reference = load(graph, "Your reference: paint the object", "graft_star.png")
     return {"picture": picture["IMAGE"], "reference": reference["IMAGE"], "reference_mask": reference["MASK"]}
 
 
 def _mixed(graph: Graph) -> dict[str, Output]:
-    look, content = load(graph, "The look", "graft_ball_on_snow.png"), load(graph, "The content", "graft_cube_on_sand.png")
+    look, content = load(graph, "The look", "graft_star.png"), load(graph, "The content", EXAMPLE)
     return {"look": look["IMAGE"], "content": content["IMAGE"]}
 
 
@@ -198,7 +198,7 @@ TASKS = (
         "grass, sky, a wall, water close over the gap, within minutes; what lies beyond the mask and its *soft_edge* stays to the bit.",
         "know what was really there, or remove an object that fills the picture.",
         painted,
-        words={"what_it_shows": "a photo of a blue cube on sand", "without_the_object": "a photo of nothing on sand"},
+        words={"what_it_shows": "a 3-D render of a red car on a shore by day", "without_the_object": "a 3-D render of an empty shore by day"},
         settings={"grow_mask": 2, "soft_edge": 2, "iterations": 100, "guidance": 1.5, **RULE},
     ),
     Easy(
@@ -210,10 +210,10 @@ TASKS = (
         "*keep_layout*. **Too little changes?** Lower it. **The layout is lost?** Raise it.",
         "the same composition with another thing, material, season or style in it.",
         "move things. To change a part only, connect a *mask*: outside it your picture stays to the bit.",
-        _picture("graft_cube_on_grass.png"),
-        words={"what_it_should_show": "a photo of a red cube on grass"},
+        _picture("graft_house.png"),
+        words={"what_it_should_show": "a 3-D render of a yellow house in snow by day"},
         small=lambda: blueprints.edit_by_prompt(layers="all"),
-        settings={"steps": 25, "cfg": 2.5},
+        settings={"steps": 25, "cfg": 5.0, "keep_layout": 0.5},
     ),
     Easy(
         blueprints.swap_word,
@@ -229,14 +229,14 @@ TASKS = (
         "*threshold* and *keep_shape*. **Too little changes?** Lower both. **The rest changes too?** Raise *threshold*, or connect a *mask*.",
         "the named words' place changed, the rest nearly as it was; outside a *mask* to the bit.",
         "move things, or find words that the prompt does not have.",
-        _picture("graft_ball_on_snow.png"),
+        _picture("graft_mushroom.png"),
         words={
-            "what_it_shows": "a photo of a red ball and a yellow cube on snow",
-            "what_it_should_show": "a photo of a blue ball and a yellow cube on snow",
-            "old_words": "red",
-            "new_words": "blue",
+            "what_it_shows": "a 3-D render of a red mushroom and a rabbit on a meadow by day",
+            "what_it_should_show": "a 3-D render of a blue mushroom and a rabbit on a meadow by day",
+            "old_words": "mushroom",
+            "new_words": "mushroom",
         },
-        small=lambda: blueprints.swap_word(layers="all", grid="half", cfg=2.5),
+        small=lambda: blueprints.swap_word(**prompt_to_prompt.SMALL, cfg=prompt_to_prompt.SMALL_CFG),
         settings={"mode": "replace", "steps": 25},
     ),
     Easy(
@@ -254,7 +254,7 @@ TASKS = (
         "the object's pose, shape and main colours; the picture's brush and light.",
         "turn the object, keep a face or lettering to the letter. Outside the blue line your picture stays to the bit.",
         _placed,
-        words={"what_it_should_show": "a drawing of a red ball and a yellow cube on grass"},
+        words={"what_it_should_show": "an ink drawing of a snowman and an owl on a meadow by day"},
         small=lambda: blueprints.place_object(surround="average colour"),
         settings={"cfg": 2.5, "soft_edge": 1},
     ),
@@ -274,7 +274,7 @@ TASKS = (
         "closer light and colour, softer edges, sometimes a contact shadow, within minutes.",
         "turn the object, or redraw it in another style; for that there is **Place Object Into Picture**.",
         pasted,
-        words={"what_it_shows": "a photo of a blue cone on grass"},
+        words={"what_it_shows": "a 3-D render of a yellow teapot on a meadow at night"},
         small=lambda: blueprints.harmonise(**RULE),
         settings={"iterations": 80, "guidance": 3.0, "grow_mask": 12, "soft_edge": 2},
         model=Place(column=1, row=-1),
@@ -333,6 +333,6 @@ TASKS = (
         unnaturalness.KNOBS,
         "a glow where the model would change more than the noise explains.",
         unnaturalness.PROOF,
-        _picture("graft_pasted_ball.png"),
+        _picture("graft_pasted_robot.png"),
     ),
 )

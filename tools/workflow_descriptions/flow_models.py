@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from graph import Graph, Group, Node, Output, Place
 
-from . import HUGGING_FACE, Fitted, Model, blueprints, fit, free_prompt_editing, keep, show
+from . import EXAMPLE, HUGGING_FACE, Fitted, Model, blueprints, fit, free_prompt_editing, keep, show
 from .easy import INSIDE, load, painted, pasted, place
 from .freecompose import HARMONISATION, REMOVAL
 from .notes import ReadMe, add_note, paint
@@ -118,8 +118,8 @@ def _edit(family: Family) -> Graph:
         "the same composition with another thing, colour, material or season in it.",
         "move things. To change a part only, take **Edit inside a Mask**.",
         free_prompt_editing.MINIATURE,
-        what_it_shows="a photo of a blue cube on sand",
-        what_it_should_show="a photo of a red cube on sand",
+        what_it_shows="a red car on a beach",
+        what_it_should_show="a blue car on a beach",
     )
 
 
@@ -136,8 +136,8 @@ def _inside_a_mask(family: Family) -> Graph:
         "paint what reaches beyond the mask, such as a new shadow: paint over its place too.",
         free_prompt_editing.MINIATURE,
         masked=True,
-        what_it_shows="a photo of a blue cube on sand",
-        what_it_should_show="a photo of a red cube on sand",
+        what_it_shows="a red car on a beach",
+        what_it_should_show="a blue car on a beach",
     )
 
 
@@ -154,8 +154,8 @@ def _remove(family: Family) -> Graph:
         "know what was really there, or remove what fills the picture.",
         REMOVAL,
         masked=True,
-        what_it_shows="a photo of a blue cube on sand",
-        what_it_should_show="a photo of nothing on sand",
+        what_it_shows="a red car on a beach",
+        what_it_should_show="an empty beach",
         amount=1.3,
     )
 
@@ -231,7 +231,7 @@ def _instructed_qwen() -> Graph:
     graph = _instructed(QWEN_IMAGE_EDIT)
     with graph.group("1 Model and picture"):
         model = load_family(graph, QWEN_IMAGE_EDIT)
-        loaded = load(graph, "Your picture: paint what may change", "graft_cube_on_sand.png")
+        loaded = load(graph, "Your picture: paint what may change", EXAMPLE)
     with graph.group("2 Edit") as box:
         fitted = _fitted(graph, loaded)
         prompts = [
@@ -244,7 +244,7 @@ def _instructed_qwen() -> Graph:
                 prompt=text,
                 at=Place(column=1),
             )[0]
-            for title, text in (("What to do", "Make the cube red."), ("Empty prompt", ""))
+            for title, text in (("What to do", "Make the car blue."), ("Empty prompt", ""))
         ]
         normed = graph.add("CFGNorm", model=model.unet, at=Place(column=1))[0]
         latent = graph.add("VAEEncode", pixels=fitted.picture, vae=model.vae, at=Place(column=1))[0]
@@ -258,7 +258,7 @@ def _instructed_klein() -> Graph:
     graph = _instructed(KLEIN)
     with graph.group("1 Model and picture"):
         model = load_family(graph, KLEIN)
-        loaded = load(graph, "Your picture: paint what may change", "graft_cube_on_sand.png")
+        loaded = load(graph, "Your picture: paint what may change", EXAMPLE)
     with graph.group("2 Edit") as box:
         fitted = _fitted(graph, loaded)
         size = graph.add("GetImageSize", image=fitted.picture, at=Place(column=1))
@@ -270,7 +270,7 @@ def _instructed_klein() -> Graph:
                 latent=seen,
                 at=Place(column=2),
             )[0]
-            for title, text in (("What to do", "Make the cube red."), ("Empty prompt", ""))
+            for title, text in (("What to do", "Make the car blue."), ("Empty prompt", ""))
         )
         sides = {"width": size["width"], "height": size["height"]}
         sampled = graph.add(

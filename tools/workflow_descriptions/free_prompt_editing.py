@@ -7,7 +7,9 @@ from graph import Choice, Graph, Group, Output, Place
 from . import (
     SD15,
     Checkpoint,
+    Drawn,
     Model,
+    draw,
     invert,
     load_checkpoint,
     load_miniature,
@@ -18,7 +20,7 @@ from . import (
     steps_of,
 )
 from .notes import MINIATURE as MINIATURE_MODEL
-from .notes import ReadMe, add_note
+from .notes import KNOWS, ReadMe, add_note
 
 REAL = "Free-Prompt-Editing"
 SYNTHETIC = "Free-Prompt-Editing of a generation"
@@ -91,18 +93,18 @@ def _synthetic() -> Graph:
 
 
 def _miniature() -> Graph:
-    graph = Graph(MINIATURE, "Recolour an object of a drawn scene by prompt; runs in seconds on any machine.")
+    graph = Graph(MINIATURE, "Recolour an object of a drawn scene by prompt; runs in under a minute on any machine.")
     add_note(
         graph,
         ReadMe(
             "Free-Prompt-Editing on the miniature",
-            "Gives an object another colour by a prompt. **Miniature Scene** draws a picture, its prompt, and what the picture should look like "
+            "Turns a red apple green by a prompt. **Miniature Scene** draws a picture, its prompt, and what the picture should look like "
             "after the *change*: compare **2 result** with **3 ground truth**.",
             MINIATURE_MODEL,
             turn="*end_percent* of Replace Self-Attention: lower changes more, higher keeps more. Then another *change*, or unplug the text of "
-            "**What it should show** and write your own: colours red, blue, green ..., shapes ball, cube, cone, star, grounds grass, sand, snow, night.",
-            expect="mostly the object has the new colour, stays where it is and keeps its shape. Sometimes it moves: the noisiest steps decide where "
-            "it stands, before there is a layout to keep. The evaluation counts how often.",
+            f"**What it should show** and write your own. The miniature knows {KNOWS}.",
+            expect="the same composition in other colours, or on another ground: *change ground* often succeeds, too. Large plain things take a new colour "
+            "whole, others in part, as the old one is in the noise that the edit starts from. The evaluation counts how often.",
             cannot="leave the rest untouched to the pixel.",
             more="*layers* is *all* here: the paper's rule leaves out the finest token grid, and on pictures this small that is the one that holds "
             "the layout.",
@@ -110,22 +112,13 @@ def _miniature() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)
-        scene = graph.add(
-            "GraftMiniatureScene",
-            first_shape="cube",
-            first_colour="yellow",
-            first_x=0.55,
-            first_y=0.75,
-            first_size=0.18,
-            change=Choice("recolour", new_colour="red"),
-            at=Place(column=0),
-        )
+        scene = draw(graph, Drawn("apple", "red", size=0.56), ground="shore", change=Choice("recolour", new_colour="green"))
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     trajectory, empty, inverted = inversion(graph, model, scene["picture"], steps=25)
     with graph.group("3 Edit", below=inverted):
         target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=scene["ground_truth_prompt"])
-        result = edit(graph, model, trajectory, empty, target[0], empty, cfg=2.5, layers="all")
+        result = edit(graph, model, trajectory, empty, target[0], empty, cfg=6.0, layers="all", end=0.5)
         show_enlarged(graph, result, "2 result", save_as="Graft/free-prompt-editing")
     return graph
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import Model, load_miniature, show_enlarged
+from . import Drawn, Model, draw, load_miniature, show_enlarged
 from .freecompose import HARMONISATION, REMOVAL, TEXT, Prompts, decode, encode_picture, keep_look, optimize, prompt
 from .notes import SLOW_MINIATURE, ReadMe, add_note
 
@@ -20,15 +21,6 @@ WHY_SGD = (
 
 def graphs() -> list[Graph]:
     return [_removal(), _harmonisation(), _text_composition()]
-
-
-def draw(graph: Graph, title: str | None = None, **inputs: str | float | Choice) -> Node:
-    return graph.add("GraftMiniatureScene", title=title, at=Place(column=0), **inputs)
-
-
-def thing_at(shape: str, colour: str, x: float, size: float = 0.18, y: float = 0.8) -> dict[str, str | float]:
-    """Inputs of the scene's first object: its ground contact and its size, as parts of the picture's side."""
-    return {"first_shape": shape, "first_colour": colour, "first_x": x, "first_y": y, "first_size": size}
 
 
 def _prompts(graph: Graph, model: Model, scene: Node) -> Prompts:
@@ -54,8 +46,8 @@ def _removal() -> Graph:
             "**Miniature Scene** draws a picture, masks of its object and of the object's shadow, and the same scene without it. "
             "Compare **2 result** with **3 ground truth**.",
             SLOW_MINIATURE,
-            turn="**A bright ghost?** Lower *guidance*. **The object is still seen?** Raise *iterations*. Then another *ground*, *first_colour* or "
-            "*first_shape*, or a *second_shape*: the other object stays, and may change a little.",
+            turn="**A bright ghost?** Lower *guidance*. **The object is still seen?** Raise *iterations*. Then another *ground*, *light* or "
+            "*first_kind*, or a *second_kind*: the other object stays, and may change a little.",
             expect="the object and its shadow are gone; a faint trace of the outline often stays. The evaluation counts how often the object is seen "
             "no more.",
             cannot="take the shadow away with a mask of the object alone: the mask is both together, a little wider.",
@@ -71,7 +63,7 @@ def _removal() -> Graph:
     with graph.group("2 Remove"):
         prompts = _prompts(graph, model, scene)
         latent = encode_picture(graph, model, scene["picture"])
-        stage = Choice("removal", mask=mask, iterations=100)
+        stage = Choice("removal", mask=mask, iterations=100, polish_iterations=60)
         latent = optimize(graph, model, latent, prompts, stage, keep_look(graph, model), guidance=guidance, **RULE)
         show_enlarged(graph, decode(graph, model, latent), "2 result", save_as="Graft/freecompose")
     return graph
@@ -79,7 +71,7 @@ def _removal() -> Graph:
 
 def removal_scene(graph: Graph) -> tuple[Node, Output]:
     """A scene whose object goes, and the mask of the object with its shadow."""
-    scene = draw(graph, ground="sand", seed=3, **thing_at("cube", "blue", 0.4, 0.17), change=Choice("remove"))
+    scene = draw(graph, Drawn("car", "red", x=0.5, y=0.86, size=0.5), ground="shore", seed=1, change=Choice("remove"))
     both = graph.add(
         "MaskComposite",
         title="Object and shadow",
@@ -94,17 +86,18 @@ def removal_scene(graph: Graph) -> tuple[Node, Output]:
 
 @dataclass(frozen=True)
 class Paste:
-    """A picture with an object pasted in, the object's mask, and the scene in which it belongs."""
+    """A picture with an object pasted in, the object's mask, the scene in which it belongs, and the one that it comes from."""
 
     picture: Output
     mask: Output
     truth: Node
+    reference: Node
 
 
-def pasted(graph: Graph, foreign: dict[str, str | float], thing: dict[str, str | float], **scene: str | float) -> Paste:
+def pasted(graph: Graph, thing: Drawn, foreign: Mapping[str, str], **scene: str | int) -> Paste:
     """The scene's object cut from a `foreign` one, and pasted where the scene has its own: the node's truth after removal is the empty scene."""
-    picture = draw(graph, "Picture, and its truth", **scene, **thing, change=Choice("remove"))
-    reference = draw(graph, "Reference", **{**scene, **foreign}, **thing)
+    picture = draw(graph, thing, title="Picture, and its truth", **scene, change=Choice("remove"))
+    reference = draw(graph, thing, title="Reference", **{**scene, **foreign})
     pasted = graph.add(
         "GraftPasteObject",
         image=picture["ground_truth"],
@@ -112,11 +105,11 @@ def pasted(graph: Graph, foreign: dict[str, str | float], thing: dict[str, str |
         reference_mask=reference["object_mask"],
         place=Choice("mask", mask=picture["object_mask"]),
     )
-    return Paste(pasted["pasted"], pasted["mask"], picture)
+    return Paste(pasted["pasted"], pasted["mask"], picture, reference)
 
 
 def _harmonisation() -> Graph:
-    guidance = 3.0
+    guidance = 2.0
     graph = Graph(
         HARMONISATION,
         "Make an object pasted into a drawn scene agree with it, and give it a shadow; runs in under a minute on any machine.",
@@ -126,12 +119,12 @@ def _harmonisation() -> Graph:
         graph,
         ReadMe(
             "FreeCompose: harmonisation on the miniature",
-            "A cone cut out of a drawing is pasted into a photo: it has an outline, and no shadow. **3 ground truth** is the cone as it should be "
-            "there; the workflow sees of it the prompt and the place.",
+            "A teapot cut out of a street by day is pasted into the street at night: it is too bright, and has no shadow. **3 ground truth** is the "
+            "teapot as it should be there; the workflow sees of it the prompt and the place.",
             SLOW_MINIATURE,
             turn="*foreground_weight*. **It still looks pasted?** Lower it, or raise *iterations*. **It moves, or its colours are too strong?** Lower "
             "*guidance*. **The background changes?** Raise *background_weight*. **Too little shadow, or a halo?** Raise, or lower, *iterations* of "
-            "**Its shadow**. Then another *ground*, or *style* of **Reference**.",
+            "**Its shadow**. Then another *ground*, or another *light* or *style* of **Reference**.",
             expect="compare **1 pasted** with **2 result**: the cone in the photo's style, without its outline, with something of a shadow.",
             cannot="bring an object's colours exactly to the scene's light, or leave the rest untouched. Edges wobble, a shadow is "
             "fainter than it should be, a pale rim or speck may stay, and a large object may move.",
@@ -143,20 +136,22 @@ def _harmonisation() -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
-        paste = pasted(graph, {"style": "drawing"}, thing_at("cone", "blue", 0.4, 0.16), ground="grass", seed=1)
+        teapot = Drawn("teapot", "yellow", x=0.5, y=0.88, size=0.5)
+        paste = pasted(graph, teapot, {"light": "day"}, ground="street", light="night", seed=3)
         show_enlarged(graph, paste.picture, "1 pasted")
         show_enlarged(graph, paste.truth["picture"], "3 ground truth")
     with graph.group("2 Harmonise the object") as box:
         empty = prompt(graph, model, "Empty prompt", "")
         shown = prompt(graph, model, "What it should show", paste.truth["prompt"])
         latent, look = encode_picture(graph, model, paste.picture), keep_look(graph, model)
-        stage = Choice("harmonisation", mask=paste.mask, iterations=80)
-        latent = optimize(graph, model, latent, Prompts(empty, shown, empty), stage, look, guidance=guidance, **RULE)
+        came = prompt(graph, model, "Where the object comes from", paste.reference["prompt"])
+        stage = Choice("harmonisation", mask=paste.mask, iterations=60, polish_iterations=30, outside_weight=0.0)
+        latent = optimize(graph, model, latent, Prompts(came, shown, empty), stage, look, guidance=guidance, **RULE)
     with graph.group("3 Its shadow", below=box):
         without = prompt(graph, model, "The scene without the object", paste.truth["ground_truth_prompt"])
         wider = graph.add("GrowMask", mask=paste.mask, expand=8, at=Place(column=0))[0]
         around = graph.add("MaskComposite", title="Around the object", destination=wider, source=paste.mask, x=0, y=0, operation="subtract")
-        stage = Choice("harmonisation", mask=around[0], iterations=25, foreground_weight=0.0, outside_weight=0.0)
+        stage = Choice("harmonisation", mask=around[0], iterations=25, polish_iterations=10, foreground_weight=0.0, outside_weight=0.0)
         latent = optimize(graph, model, latent, Prompts(without, shown, empty), stage, look, title="Its shadow", guidance=guidance, **RULE)
         show_enlarged(graph, decode(graph, model, latent), "2 result", save_as="Graft/freecompose")
     return graph
@@ -184,7 +179,8 @@ def _text_composition() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)
-        scene = draw(graph, ground="grass", **thing_at("ball", "red", 0.45), change=Choice("reshape", new_shape="cube"))
+        apple = Drawn("apple", "red", x=0.5, y=0.88, size=0.5)
+        scene = draw(graph, apple, ground="meadow", seed=1, change=Choice("replace", new_kind="teapot"))
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     with graph.group("2 Compose"):

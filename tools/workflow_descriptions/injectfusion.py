@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graph import Choice, Graph, Node, Output, Place
 
-from . import EXAMPLE, HUGGING_FACE, Checkpoint, Model, load_checkpoint, load_miniature, show_enlarged, steps_of
+from . import EXAMPLE, HUGGING_FACE, Checkpoint, Drawn, Model, draw, load_checkpoint, load_miniature, show_enlarged, steps_of
 from .notes import MINIATURE, WITHDRAWN, ReadMe, add_note, paint
 
 PIXELS = "InjectFusion"
@@ -19,6 +19,8 @@ STEPS = 25
 """Of the miniatures. Mix h-Space adapts its gamma to them."""
 FACE_TIMESTEPS = {"edit_timestep": 150, "boost_timestep": 50}
 """Where a picture of 64 pixels shows as much as the paper's of 256 at its timesteps 400 and 200."""
+FACE_SCALE = 4.0
+"""How much larger than they are faces are shown."""
 GAMMA, GAMMAS, OMEGAS = 0.6, (0.3, 0.6, 1.0), (0.0, 0.3, 0.6, 1.0)
 """The paper's gamma, and the values of the sweep."""
 SCENE_TIMESTEPS = {"edit_timestep": 400, "boost_timestep": 0}
@@ -219,18 +221,18 @@ def _faces() -> Graph:
         model, empty = _load_faces(graph)
         original = _face(graph, "Original: gives the look", **ORIGINALS[0])
         content = _face(graph, "Content: gives the features", **CONTENTS[0])
-        show_enlarged(graph, original, "1 input")
-        show_enlarged(graph, content, "1 content")
+        show_enlarged(graph, original, "1 input", scale=FACE_SCALE)
+        show_enlarged(graph, content, "1 content", scale=FACE_SCALE)
     trajectories = _inverted(graph, model, empty, original, content, STEPS)
     with graph.group("3 Inject") as box:
         result = _inject(graph, model, empty, *trajectories, timesteps=FACE_TIMESTEPS)
-        show_enlarged(graph, result, "2 result", save_as="Graft/injectfusion")
+        show_enlarged(graph, result, "2 result", save_as="Graft/injectfusion", scale=FACE_SCALE)
     with graph.group("4 Inject into a part", below=box):
         dark = graph.add("SolidMask", title="Nothing", value=0.0, width=64, height=64)[0]
         light = graph.add("SolidMask", title="Upper half", value=1.0, width=64, height=36)[0]
         mask = graph.add("MaskComposite", destination=dark, source=light, x=0, y=0, operation="add")[0]
         result = _inject(graph, model, empty, *trajectories, mask=mask, timesteps=FACE_TIMESTEPS)
-        show_enlarged(graph, result, "3 upper half only")
+        show_enlarged(graph, result, "3 upper half only", scale=FACE_SCALE)
     return graph
 
 
@@ -267,7 +269,7 @@ def _grid() -> Graph:
         listed = graph.add("RebatchImages", images=_batch(graph, "Tiles", rows), batch_size=1)[0]
         size = {"final_width": 64 * (1 + len(originals)), "final_height": 64 * (1 + len(contents))}
         merged = graph.add("ImageMergeTileList", image_list=listed, overlap=0, **size)[0]
-        show_enlarged(graph, merged, "2 grid", save_as="Graft/injectfusion-grid")
+        show_enlarged(graph, merged, "2 grid", save_as="Graft/injectfusion-grid", scale=FACE_SCALE)
     return graph
 
 
@@ -305,7 +307,7 @@ def _sweep() -> Graph:
                     gamma, omega = knobs
                     results[knobs] = _inject(graph, model, empty, *trajectories, gamma=gamma, omega=omega, timesteps=FACE_TIMESTEPS)
                 strip = graph.add("ImageStitch", image1=strip, image2=results[knobs], direction="right")[0]
-            enlarged = graph.add("ImageScaleBy", title="Enlarge", image=strip, upscale_method="nearest-exact", scale_by=2.0)
+            enlarged = graph.add("ImageScaleBy", title="Enlarge", image=strip, upscale_method="lanczos", scale_by=2.0)
             graph.add("SaveImage", title=shown, images=enlarged[0], filename_prefix=f"Graft/injectfusion-{title[2:]}")
     return graph
 
@@ -333,12 +335,8 @@ def _scene() -> Graph:
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="")[0]
-        original = graph.add(
-            "GraftMiniatureScene", title="Original", first_shape="ball", first_colour="red", first_x=0.5, at=Place(column=0)
-        )
-        content = graph.add(
-            "GraftMiniatureScene", title="Content", first_shape="cube", first_colour="blue", first_x=0.5, ground="snow", at=Place(column=0)
-        )
+        original = draw(graph, Drawn("car", "red", size=0.5), title="Original", ground="shore")
+        content = draw(graph, Drawn("owl", size=0.5), title="Content", ground="meadow")
         show_enlarged(graph, original["picture"], "1 input")
         show_enlarged(graph, content["picture"], "1 content")
     trajectories = _inverted(graph, model, empty, original["picture"], content["picture"], STEPS)

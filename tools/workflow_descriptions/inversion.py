@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graph import Graph, Place
 
-from . import show_enlarged
+from . import Drawn, draw, show_enlarged
 from .notes import MINIATURE, ReadMe, add_note
 
 
@@ -31,7 +31,7 @@ def _miniature() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = graph.add("GraftLoadMiniature", at=Place(column=0))
-        scene = graph.add("GraftMiniatureScene", second_shape="cube", at=Place(column=0))
+        scene = draw(graph, Drawn("rabbit", x=0.28), Drawn("sailboat", "red", x=0.74, y=0.78), ground="shore")
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model["clip"], text="")
         sigmas = graph.add("BasicScheduler", model=model["model"], scheduler="ddim_uniform", steps=50, denoise=1.0)
         show_enlarged(graph, scene["picture"], "1 input")

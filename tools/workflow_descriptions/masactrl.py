@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from graph import Choice, Graph, Place
+from graph import Choice, Graph, Output
 
-from . import SD15, invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
+from . import SD15, Drawn, Model, draw, invert, load_checkpoint, load_miniature, record, sample, show_enlarged, steps_of
 from .notes import MINIATURE as MINIATURE_MODEL
 from .notes import ReadMe, add_note
 
 MINIATURE = "MasaCtrl (miniature)"
+THING, SEED = "balloon", 2
 
 
 def graphs() -> list[Graph]:
@@ -47,41 +48,31 @@ def _synthetic() -> Graph:
 
 
 def _miniature() -> Graph:
-    graph = Graph(MINIATURE, "Give an object of a drawn scene another shape and keep its look; runs in seconds on any machine.")
+    graph = Graph(MINIATURE, "Paint a thing of a drawn scene anew in another place, with the look it has; runs in under a minute on any machine.")
     add_note(
         graph,
         ReadMe(
             "MasaCtrl on the miniature",
-            "The prompt turns a ball into a cube and does not say its colour; the new object reads it from the old picture. "
-            "Compare **2 result** with **4 without the edit**.",
+            f"The prompt says *{THING}* and no colour, and the new picture starts from noise of its own: without the edit a {THING} of any colour comes, "
+            "somewhere. With it the new thing reads its look from the old picture. Compare **2 result** with **3 without the edit**.",
             MINIATURE_MODEL,
-            turn="*start_percent* of Replace Keys and Values. **Still a ball?** Raise it. **Another colour?** Lower it. "
-            "Then another *first_colour* or *ground*.",
-            expect="a cube in the ball's colour and place.",
-            cannot="show its worth in every scene: in some the inverted noise alone brings the colour back. The edit matters where it does not.",
+            turn="*noise_seed*: another place and size. *start_percent* of Replace Keys and Values. **The new picture copies the old one's layout?** "
+            "Raise it. **Another colour?** Lower it. Then another *first_colour* or *first_kind*; write its kind into the prompt too.",
+            expect="the old thing's colours on the new one.",
+            cannot="draw the thing better than the model does from the prompt alone, or keep its markings to the letter.",
             more="*layers* is *all* here: the paper's rule is made for pictures of 512 pixels.",
         ),
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)
-        scene = graph.add(
-            "GraftMiniatureScene",
-            ground="night",
-            first_shape="ball",
-            first_colour="purple",
-            first_x=0.5,
-            first_y=0.75,
-            first_size=0.17,
-            change=Choice("reshape", new_shape="cube"),
-            at=Place(column=0),
-        )
+        scene = draw(graph, Drawn(THING, "red", size=0.56), ground="shore", seed=3)
         show_enlarged(graph, scene["picture"], "1 input")
-        show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     with graph.group("2 Invert the picture") as inversion:
         empty = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="")[0]
-        trajectory = invert(graph, model, scene["picture"], empty, steps_of(graph, model, steps=25))
+        sigmas = steps_of(graph, model, steps=30)
+        trajectory = invert(graph, model, scene["picture"], empty, sigmas)
     with graph.group("3 Edit", below=inversion) as edit:
-        target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text="a photo of a cube at night")[0]
+        target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=f"a 3-D render of a {THING} on a shore by day")[0]
         edited = graph.add(
             "GraftReplaceKeysAndValues",
             model=model.unet,
@@ -90,9 +81,20 @@ def _miniature() -> Graph:
             start_percent=0.16,
             layers=Choice("all"),
         )
-        result = sample(graph, model, edited["model"], trajectory, target, empty, cfg=2.5)
+        start = {
+            "noise": graph.add("RandomNoise", noise_seed=SEED)[0],
+            "sampler": graph.add("GraftSampler", solver="DDIM")[0],
+            "sigmas": sigmas,
+            "latent_image": graph.add("EmptyLatentImage", width=128, height=128, batch_size=1)[0],
+        }
+        result = _sampled(graph, model, edited["model"], target, empty, start)
         show_enlarged(graph, result, "2 result", save_as="Graft/masactrl")
     with graph.group("4 The same without the edit", below=edit):
-        result = sample(graph, model, model.unet, trajectory, target, empty, cfg=2.5)
-        show_enlarged(graph, result, "4 without the edit")
+        show_enlarged(graph, _sampled(graph, model, model.unet, target, empty, start), "3 without the edit")
     return graph
+
+
+def _sampled(graph: Graph, model: Model, edited: Output, target: Output, empty: Output, start: dict[str, Output]) -> Output:
+    guider = graph.add("CFGGuider", model=edited, positive=target, negative=empty, cfg=4.0)[0]
+    sampled = graph.add("SamplerCustomAdvanced", guider=guider, **start)
+    return graph.add("VAEDecode", samples=sampled["output"], vae=model.vae)["IMAGE"]

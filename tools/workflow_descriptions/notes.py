@@ -11,6 +11,12 @@ BORROWED = "The picture in the template browser is made by the small model that 
 OWN = "The picture in the template browser is this workflow's own."
 MINIATURE = "**Load Miniature**, the small model that comes with Graft: nothing to download, seconds on any machine."
 SLOW_MINIATURE = "**Load Miniature**, the small model that comes with Graft: nothing to download, under a minute on any machine."
+KNOWS = (
+    "rabbit, owl, penguin, turtle, fish, butterfly, car, sailboat, rocket, house, cactus, mushroom, tree, snowman, apple, teapot, burger, guitar, "
+    "umbrella, chair, lamp, robot, balloon and star; on a meadow, on sand, in snow, on a shore, on a street; by day, in the evening, at night; "
+    "as 3-D render, flat illustration, ink drawing, watercolour"
+)
+"""What the miniature paints, in its prompts' own words."""
 WITHDRAWN = "Stability AI, who made SD2.1, no longer offers it: if you have no copy, take SD1.5."
 
 

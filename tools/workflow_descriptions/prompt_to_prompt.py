@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 from graph import Choice, Graph, Output, Place
 
-from . import SD15, Model, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show, show_enlarged, steps_of
+from . import SD15, Drawn, Model, draw, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show, show_enlarged, steps_of
 from .notes import MINIATURE as MINIATURE_MODEL
-from .notes import ReadMe, add_note
+from .notes import KNOWS, ReadMe, add_note
 
 MINIATURE = "Prompt-to-Prompt (miniature)"
-OLD_COLOUR, NEW_COLOUR = "red", "blue"
+OLD, NEW, THING = "red", "blue", "mushroom"
+
+SMALL, SMALL_CFG = {"layers": "all", "grid": "half"}, 4.0
+"""The miniature's own settings: its pictures are far smaller than those that the paper's were found on."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +128,13 @@ def _miniature() -> Graph:
         graph,
         ReadMe(
             "Prompt-to-Prompt on the miniature",
-            f"Changes a word of a picture's prompt: *{OLD_COLOUR}* becomes *{NEW_COLOUR}*. **Miniature Scene** draws the picture, its prompt, and "
+            f"Changes a word of a picture's prompt: *{OLD}* becomes *{NEW}*. **Miniature Scene** draws the picture, its prompt, and "
             "what the picture should look like after the *change*. The picture is inverted under its prompt; **Local Blend** keeps what is outside "
-            "these words' place nearly as it was.",
+            f"the {THING}'s place nearly as it was.",
             MINIATURE_MODEL,
-            turn="another *change*; then name its words in **Local Blend** and **Show Attention** as well: "
-            "colours red, blue, green ..., shapes ball, cube, cone, star. **The old shape stays?** Lower *end_percent* of Cross-Attention Control.",
-            expect="the ball in its new colour, and all else as it was. **Show Attention** samples like SamplerCustomAdvanced and shows where words "
+            turn=f"another *change*; then name its words in **Local Blend** and **Show Attention** as well. The miniature knows {KNOWS}. "
+            "**The old thing stays?** Lower *end_percent* of Cross-Attention Control.",
+            expect=f"the {THING} in its new colour, and all else as it was. **Show Attention** samples like SamplerCustomAdvanced and shows where words "
             "were looked at: on top of the picture, and layer by layer, step by step.",
             cannot="find words that the prompt does not have, or move things.",
             more="*layers* is *all* and *word_map_grid* is *half* here: the paper's rules are made for pictures of 512 pixels.",
@@ -139,21 +142,8 @@ def _miniature() -> Graph:
     )
     with graph.group("1 Model and picture"):
         model = load_miniature(graph)
-        scene = graph.add(
-            "GraftMiniatureScene",
-            ground="snow",
-            first_shape="ball",
-            first_colour=OLD_COLOUR,
-            first_x=0.3,
-            first_y=0.85,
-            first_size=0.16,
-            second_shape="cube",
-            second_colour="yellow",
-            second_x=0.75,
-            second_y=0.75,
-            change=Choice("recolour", new_colour=NEW_COLOUR),
-            at=Place(column=0),
-        )
+        things = Drawn(THING, OLD, x=0.3, y=0.88), Drawn("rabbit", x=0.75, y=0.9, size=0.42)
+        scene = draw(graph, *things, change=Choice("recolour", new_colour=NEW))
         show_enlarged(graph, scene["picture"], "1 input")
         show_enlarged(graph, scene["ground_truth"], "3 ground truth")
     with graph.group("2 Invert the picture") as inversion:
@@ -162,12 +152,12 @@ def _miniature() -> Graph:
     with graph.group("3 Edit", below=inversion):
         target = encode(graph, model, "What it should show", scene["ground_truth_prompt"])
         negative = graph.add("CLIPTextEncode", title="Empty prompt", clip=model.clip, text="", at=Place(column=0))[0]
-        edited = controlled(graph, model, trajectory, source, {"mode": "replace"}, (OLD_COLOUR, NEW_COLOUR), layers="all", grid="half")
+        edited = controlled(graph, model, trajectory, source, {"mode": "replace"}, (THING, THING), **SMALL)
         sampled = graph.add(
             "GraftShowAttention",
-            **sampling(graph, model, edited, trajectory, target, negative, cfg=2.5),
+            **sampling(graph, model, edited, trajectory, target, negative, cfg=SMALL_CFG),
             vae=model.vae,
-            words=f"{NEW_COLOUR}, ball, snow",
+            words=f"{NEW}, {THING}, rabbit",
             word_map_grid="half",
         )
         show_enlarged(graph, sampled["image"], "2 result", save_as="Graft/prompt-to-prompt")

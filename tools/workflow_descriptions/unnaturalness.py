@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from graph import Graph, Place
 
-from . import EXAMPLE, SD15, Checkpoint, fit, load_checkpoint, load_miniature, show, show_enlarged
+from . import EXAMPLE, SD15, Checkpoint, Drawn, fit, load_checkpoint, load_miniature, show, show_enlarged
 from .freecompose import prompt
-from .freecompose_miniature import pasted, thing_at
+from .freecompose_miniature import pasted
 from .notes import MINIATURE as MINIATURE_MODEL
 from .notes import ReadMe, add_note
 
@@ -76,8 +76,8 @@ def _miniature() -> Graph:
         graph,
         ReadMe(
             "Unnaturalness Map on the miniature",
-            "A ball cut out of a drawing is pasted into a drawn photo, and the model is asked, under noise, what it would change. **2 map** glows where "
-            "that is more than the noise explains. Nothing says where the ball was pasted.",
+            "An owl cut out of an ink drawing is pasted into a 3-D render, and the model is asked, under noise, what it would change. **2 map** glows "
+            "where that is more than the noise explains. Nothing says where the owl was pasted.",
             MINIATURE_MODEL,
             turn=f"{KNOBS} Then *style* photo and *ground* sand in **Reference**: by day the ball itself fits, and only the place of the missing "
             "shadow glows.",
@@ -89,7 +89,8 @@ def _miniature() -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
-        paste = pasted(graph, {"style": "drawing"}, thing_at("ball", "red", 0.4), ground="grass", seed=0)
+        owl = Drawn("owl", x=0.5, y=0.88, size=0.5)
+        paste = pasted(graph, owl, {"style": "ink drawing"}, ground="meadow", seed=4)
         show_enlarged(graph, paste.picture, "1 pasted")
         show_enlarged(graph, paste.truth["picture"], "3 ground truth")
     with graph.group("2 Look"):
