@@ -22,7 +22,7 @@ def miniature_edits(path: Path, count: int, steps: int, poison: int | None = Non
     rows = [
         {
             "id": f"edit {number:02}",
-            "Miniature Scene.first_shape": ("ball", "cube", "cone")[number % 3],
+            "Miniature Scene.first_kind": ("car", "teapot", "apple")[number % 3],
             "Miniature Scene.change.new_colour": COLOURS[number % 5],
             "Miniature Scene.seed": number,
             "BasicScheduler.steps": steps,
