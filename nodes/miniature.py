@@ -110,7 +110,7 @@ class MiniatureScene(GraftNode):
                 io.Combo.Input("ground", options=list(GROUNDS), default="meadow", tooltip="What the things stand on."),
                 io.Combo.Input("light", options=list(LIGHTS), default="day", tooltip="The time of day."),
                 io.Combo.Input("style", options=list(STYLES), default="3-D render", tooltip="How it is painted."),
-                *_thing_inputs("first", list(KINDS), 0.3, "rabbit", "red"),
+                *_thing_inputs("first", list(KINDS), 0.3, "car", "red"),
                 *_thing_inputs("second", ["none", *KINDS], 0.73, "none", "blue"),
                 io.Combo.Input(
                     "object", options=["first", "second"], default="first", tooltip="Which thing the masks show and the change is made to."

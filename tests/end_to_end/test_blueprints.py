@@ -40,8 +40,8 @@ def surroundings(object_info) -> dict:
     graph = Graph("Surroundings")
     model = graph.add("GraftLoadMiniature", title="Load Miniature")
     graph.add("CLIPTextEncode", title="Empty prompt", clip=model["clip"], text="")
-    for title, shape, ground in (("Picture", "ball", "grass"), ("Reference", "cube", "snow")):
-        graph.add("GraftMiniatureScene", title=title, first_shape=shape, ground=ground, at=Place(column=1))
+    for title, kind, ground in (("Picture", "car", "meadow"), ("Reference", "teapot", "snow")):
+        graph.add("GraftMiniatureScene", title=title, first_kind=kind, ground=ground, at=Place(column=1))
     graph.add("PreviewImage", title="Result", at=Place(column=2))
     return to_workflow(graph, object_info)
 
@@ -188,7 +188,7 @@ def test_a_word_that_is_not_there_is_said_by_the_blueprint_and_its_input(server,
     graph = Graph("No such word")
     model = load_miniature(graph)
     picture = easy.load(graph, "picture", server.client.upload_image(photograph((64, 64), 0), "words.png").filename)
-    words = {"what_it_shows": "a photo of a ball", "what_it_should_show": "a photo of a cube", "old_words": "cat", "new_words": "cube"}
+    words = {"what_it_shows": "a watercolour of an owl", "what_it_should_show": "a watercolour of a robot", "old_words": "cat", "new_words": "robot"}
     result = easy.place(graph, blueprints.swap_word(), model, picture=picture["IMAGE"], size=64, steps=4, **words)
     graph.add("PreviewImage", images=result["picture"])
     said = refused(server, object_info, graph)

@@ -30,7 +30,7 @@ EASY = [
     for graph in (*easy.graphs(), *combinations.graphs())
     if not graph.title.endswith(("(miniature)", "ControlNet"))  # a ControlNet fits no miniature
 ]
-SIDE, STEPS = 64, 4
+SIDE, STEPS = 128, 4
 WITHDRAWN = "v2-1_"  # the files of SD2.1, which its makers publish no more
 FAMILIES = {"v1-5": "SD1.5", "v2-1": "SD2.1"}  # how the notes call the checkpoints, by how their files begin
 
@@ -115,7 +115,7 @@ def write_lora(path: Path) -> None:
     """A LoRA for one layer of the miniature."""
     generator = torch.Generator().manual_seed(0)
     layer = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q"
-    shapes = {"lora_down": (4, 64), "lora_up": (64, 4)}
+    shapes = {"lora_down": (4, 96), "lora_up": (96, 4)}
     path.parent.mkdir(exist_ok=True)
     save_file({f"{layer}.{name}.weight": torch.randn(shape, generator=generator) for name, shape in shapes.items()}, path)
 

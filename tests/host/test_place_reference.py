@@ -1,12 +1,14 @@
 """The node that places a reference, run as a graph runs it, on scenes whose true composition can be drawn."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from graft.host.errors import GraftError
-from graft.miniature import drawing, world
+from graft.miniature.scenes.rendering import render
+from graft.miniature.scenes.scene import Scene, Thing
 from graft.nodes import composition
 from graft.nodes.composition import PlaceReference
 from PIL import Image
@@ -14,21 +16,22 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 WHOLE = "whole picture (paper)"
-MAIN_SCENE = world.Scene("grass", things=(world.Thing("cube", "blue", x=0.78, y=0.8, size=0.13),))
-STAR = world.Thing("star", "red", x=0.5, y=0.75, size=0.2)
+SIDE = 64
+MAIN_SCENE = Scene("meadow", things=(Thing("teapot", "blue", x=0.78, y=0.8, size=0.3),))
+STAR = Thing("star", "red", x=0.5, y=0.75, size=0.4)
 
 
 pytestmark = pytest.mark.usefixtures("previews")
 
 
-def drawn(scene: world.Scene) -> tuple[Tensor, Tensor]:
+def drawn(scene: Scene) -> tuple[Tensor, Tensor]:
     """The picture (1, 64, 64, 3) and the mask (1, 64, 64) of its last thing."""
-    rendering = drawing.render(scene)
+    rendering = render(scene, SIDE)
     return torch.from_numpy(rendering.picture)[None], torch.from_numpy(rendering.objects[-1:])
 
 
 MAIN = drawn(MAIN_SCENE)[0]
-REFERENCE, OBJECT = drawn(world.Scene("grass", things=(STAR,)))
+REFERENCE, OBJECT = drawn(Scene("meadow", things=(STAR,)))
 PLACED = ("canvas", "object", "region", "pasted", "preview")
 
 
@@ -56,8 +59,7 @@ def place(place: dict, **inputs) -> dict[str, Tensor]:
 def test_a_pasted_object_is_where_and_what_it_would_be_if_it_were_drawn_there():
     """Moved by whole pixels at its own size; the pasted one has no shadow."""
     placed = place(numbers(0.5 - 12 / 64, 0.5 + 2 / 64, 1.0), fit=WHOLE)
-    moved = world.Thing("star", "red", x=0.5 - 12 / 64, y=0.75 + 2 / 64, size=0.2)
-    truth, mask = drawn(MAIN_SCENE.with_thing(moved))
+    truth, mask = drawn(MAIN_SCENE.with_thing(replace(STAR, x=STAR.x - 12 / 64, y=STAR.y + 2 / 64)))
     assert float((placed["object"] - mask).abs().max()) < 1e-5
     full = mask == 1
     assert float((placed["pasted"][full] - truth[full]).abs().max()) < 1e-5

@@ -84,7 +84,7 @@ def test_the_tool_makes_the_pictures_that_are_said_to_be_its():
 
 def test_a_page_without_a_picture_or_an_origin_is_found():
     english = build_help.WORDS["en"]
-    picture, paper = "![A cube](images/cube.jpg)", "[Paper](https://arxiv.org/abs/2010.02502)"
+    picture, paper = "![A teapot](images/teapot.jpg)", "[Paper](https://arxiv.org/abs/2010.02502)"
     nowhere = "its section 'Paper' names no place in a paper, nor does it say \"Graft's own\""
     for page, found in {
         f"{picture}\n\n## Paper\n\n{paper}, section 4.3.\n": [],
@@ -94,7 +94,7 @@ def test_a_page_without_a_picture_or_an_origin_is_found():
         f"{picture}\n\n{paper}, section 4.3.\n": [nowhere],
         f"## Paper\n\n{paper}, section 4.3.\n": ["it has no picture"],
     }.items():
-        assert build_help.missing(f"# Cube\n\n{page}", english) == found, page
+        assert build_help.missing(f"# Teapot\n\n{page}", english) == found, page
 
 
 @pytest.mark.parametrize("language", build_help.WORDS)

@@ -21,7 +21,8 @@ FOLDER = pack.ROOT / "web" / "docs" / "images"
 SIDE, GAP, LINE = 128, 4, 18
 """Pixels: a picture's side, between pictures, and a line of text under them."""
 INK, FRAME, LIGHT = (40, 40, 40), (150, 150, 150), (235, 235, 235)
-STEPS, GUIDANCE, SEED, CONTENT_SEED = 25, 3.0, 7, 3
+STEPS, GUIDANCE, SEED, CONTENT_SEED = 30, 3.0, 7, 3
+YELLOW, RED = "a 3-D render of a yellow car on a meadow by day", "a 3-D render of a red car on a meadow by day"
 FACES = (
     {"jaw": "round", "nose": "button", "eyes": "round", "expression": "calm", "glasses": "none"}
     | {"skin": "brown", "hair": "blue", "makeup": "violet", "background": "sand", "seed": 3},
@@ -89,12 +90,18 @@ def _all_nodes() -> list:
     return [node for module in modules for node in module.NODES]
 
 
-def scene():
-    """(1, 64, 64, 3): a yellow cube on grass."""
-    from evaluation.laboratory import picture
-    from graft.miniature.world import Scene, Thing
+def car(**where):
+    """A yellow car on a meadow."""
+    from graft.miniature.scenes.scene import Scene, Thing
 
-    return picture([Scene("grass", "photo", (Thing("cube", "yellow", x=0.42, y=0.72, size=0.17),))]).pictures
+    return Scene("meadow", things=(Thing("car", "yellow", **where),))
+
+
+def scene():
+    """(1, 128, 128, 3)."""
+    from evaluation.laboratory import picture
+
+    return picture([car(x=0.46, y=0.84, size=0.6)]).pictures
 
 
 def row(pictures: Sequence, names: Sequence[str] = (), side: int = SIDE) -> Image.Image:
@@ -135,7 +142,7 @@ def encode_prompt(nodes: Nodes) -> Image.Image:
 
 def exceptional_prompt(nodes: Nodes) -> Image.Image:
     """A row of cells per channel and a column per token, of an ordinary prompt and of the exceptional one."""
-    ordinary, exceptional = nodes.prompt("a photo of a yellow cube on grass"), nodes("ExceptionalPrompt", clip=nodes.clip)[0]
+    ordinary, exceptional = nodes.prompt(YELLOW), nodes("ExceptionalPrompt", clip=nodes.clip)[0]
     tokens, channels, cell = 20, 12, 12
     page = Image.new("RGB", (2 * tokens * cell + 24, channels * cell + LINE), "white")
     draw = ImageDraw.Draw(page)
@@ -154,7 +161,7 @@ def exceptional_prompt(nodes: Nodes) -> Image.Image:
 
 def trajectory(nodes: Nodes) -> Image.Image:
     """What Show Trajectory gives for a recorded generation, above, and for an inverted picture."""
-    recorded, _ = _recorded(nodes, "a photo of a yellow cube on grass", nodes.fresh())
+    recorded, _ = _recorded(nodes, YELLOW, nodes.fresh())
     rows = [row(nodes.frames(own, 3), side=160) for own in (recorded, nodes.inverted(scene()))]
     page = Image.new("RGB", (rows[0].width, 2 * rows[0].height + GAP), "white")
     page.paste(rows[0], (0, 0))
@@ -172,7 +179,7 @@ def load_trajectory(nodes: Nodes) -> Image.Image:
         written.save(path)
         read = type(written).load(path, trajectory_files.model_fingerprint(nodes.model))
     back = nodes("Reconstruct", model=nodes.model, vae=nodes.vae, trajectory=read, conditioning=nodes.prompt(""))[0]
-    return row([scene()[0], back[0], _redrawn(nodes, read, "a photo of a red cube on grass", "")[0]])
+    return row([scene()[0], back[0], _redrawn(nodes, read, RED, "")[0]])
 
 
 def _redrawn(nodes: Nodes, source, text: str, source_text: str):
@@ -192,7 +199,8 @@ def _redrawn(nodes: Nodes, source, text: str, source_text: str):
 
 def record_trajectory(nodes: Nodes) -> Image.Image:
     """A generation, the second prompt from the same noise beside it, and the second prompt without it."""
-    first, second, start = "a photo of a green cone on sand", "a drawing of a green cone on sand", nodes.fresh(batch=5)
+    thing = "of a green teapot on sand by day"
+    first, second, start = f"a 3-D render {thing}", f"a watercolour {thing}", nodes.fresh(batch=5)
     source, latent = _recorded(nodes, first, start)
     pictures = nodes.laboratory.decode(latent["samples"]), _redrawn(nodes, source, second, first), nodes.sampled(nodes.model, second, start)
     return row([batch[-1] for batch in pictures])
@@ -220,22 +228,21 @@ def start_from_trajectory(nodes: Nodes) -> Image.Image:
     """An inverted picture sampled under another prompt, with more and more of the steps left out."""
     source, skips = nodes.inverted(scene()), (0.0, 0.2, 0.4, 0.6, 0.8)
     starts = [nodes("StartFromTrajectory", model=nodes.model, trajectory=source, skip=skip) for skip in skips]
-    pictures = [nodes.sampled(nodes.model, "a photo of a red cube on snow", start)[0] for start in starts]
+    pictures = [nodes.sampled(nodes.model, "a 3-D render of a red car in snow by day", start)[0] for start in starts]
     return row([scene()[0], *pictures], ["", *(f"skip {skip:g}" for skip in skips)])
 
 
 def keep_outside_mask(nodes: Nodes) -> Image.Image:
     """A wide picture, what image-to-image makes of it, and the part of that which lies in a mask."""
     import torch
-    from graft.miniature.drawing import render
-    from graft.miniature.world import Scene, Thing
+    from graft.miniature.scenes.rendering import render
 
-    drawn = render(Scene("grass", "photo", (Thing("cube", "yellow", x=0.42, y=0.6, size=0.17),)), 96)
-    picture, mask = torch.from_numpy(drawn.picture)[None, 20:84], torch.from_numpy(drawn.objects + drawn.shadows)[:, 20:84].clamp(0, 1)
-    fitted, _, frame = nodes("FitPicture", image=picture, size=96, multiple=32)
+    drawn = render(car(x=0.42, y=0.84, size=0.6), 192, 128)
+    picture, mask = torch.from_numpy(drawn.picture)[None], torch.from_numpy(drawn.objects + drawn.shadows).clamp(0, 1)
+    fitted, _, frame = nodes("FitPicture", image=picture, size=192, multiple=64)
     start = nodes("StartFromTrajectory", model=nodes.model, trajectory=nodes.inverted(fitted), skip=0.2)
-    edited = nodes.sampled(nodes.model, "a photo of a red ball on grass", start)
-    (kept,) = nodes("KeepOutsideMask", image=picture, edited=edited, grow=4, feather=2, colour="as edited", mask=mask, frame=frame)
+    edited = nodes.sampled(nodes.model, RED, start)
+    (kept,) = nodes("KeepOutsideMask", image=picture, edited=edited, grow=8, feather=4, colour="as edited", mask=mask, frame=frame)
     return row([picture[0], edited[0], kept[0]], side=192)
 
 
@@ -243,9 +250,9 @@ def mask_keys_and_values(nodes: Nodes) -> Image.Image:
     """A generation, the mask over what no prompt asked for, and the same noise with what is under the mask unseen."""
     import torch
 
-    text, (noise, sigmas, latent) = "a photo on grass", nodes.fresh(batch=3)
-    mask = torch.zeros(1, 64, 64)
-    mask[:, 16:46, 16:50] = 1
+    text, (noise, sigmas, latent) = "", nodes.fresh(batch=3)
+    mask = torch.zeros(1, 128, 128)
+    mask[:, 32:92, 32:100] = 1
     (masked,) = nodes(
         "MaskKeysAndValues",
         model=nodes.model,
@@ -324,7 +331,7 @@ def keep_features(nodes: Nodes) -> Image.Image:
     pictures, names = [picture[0]], ["source"]
     for strength, end in ((1.0, 0.8), (0.7, 0.6)):
         edited = nodes("ReplaceSelfAttention", **source, strength=strength, end_percent=end)[0]
-        pictures.append(nodes.sampled(edited, "a photo of a red ball on grass", start)[0])
+        pictures.append(nodes.sampled(edited, RED, start)[0])
         names.append(f"source run {kept.calls - kept.answered} times")
     return row(pictures, names, side=160)
 
