@@ -15,6 +15,7 @@ COMMANDS = {
     "editor_pictures": "pictures",
     "example_pictures": "pictures",
     "full_size": "benchmark",
+    "growth": "benchmark",
     "help_pictures": "pictures",
     "host_functions": "building",
     "mutants": "checking",

@@ -89,7 +89,7 @@ def test_ratios_are_taken_round_by_round():
 def test_a_document_is_written_between_its_marks_and_keeps_the_rest(tmp_path, monkeypatch):
     document = tmp_path / "benchmark.md"
     document.write_text("Before.\n\n<!-- cpu -->\nold\n<!-- end of cpu -->\n\nAfter.\n")
-    monkeypatch.setattr(bench, "DOCUMENT", document)
+    monkeypatch.setattr("benchmark.document.DOCUMENT", document)
     found = [result(), result("<C>")]
     bench.write(results.as_json(found), results.table(found), results.plot(found), "cpu")
     text = document.read_text()

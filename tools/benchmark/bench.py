@@ -15,9 +15,9 @@ import json
 import sys
 from pathlib import Path
 
-from hosting.pack import ROOT, load_host, load_pack
+from hosting.pack import load_host, load_pack
 
-DOCUMENT, BEGIN, END = ROOT / "docs" / "benchmark.md", "<!-- {} -->", "<!-- end of {} -->"
+from benchmark.document import DOCUMENT, insert
 
 
 def main() -> None:
@@ -71,13 +71,8 @@ def main() -> None:
 
 def write(report: dict, table: str, plot: str, device: str) -> None:
     """Puts the results where the document has those of this device."""
-    DOCUMENT.with_name(f"benchmark_{device}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    DOCUMENT.with_name(f"benchmark_{device}.svg").write_text(plot, encoding="utf-8")
-    text, begin, end = DOCUMENT.read_text(encoding="utf-8"), BEGIN.format(device), END.format(device)
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    measured = f"Measured on {report['date']} on {report['machine']}.\n\n![How many times faster]({DOCUMENT.stem}_{device}.svg)\n\n{table}"
-    DOCUMENT.write_text(f"{head}{begin}\n\n{measured}\n\n{end}{tail}", encoding="utf-8")
+    picture = f"![How many times faster](benchmark_{device}.svg)"
+    insert(device, report, plot, f"Measured on {report['date']} on {report['machine']}.\n\n{picture}\n\n{table}")
 
 
 if __name__ == "__main__":

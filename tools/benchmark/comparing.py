@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
+from graft.host.engine.features import with_kept_features
 from torch import Tensor
 
 from .measuring import Rows, counted, peak_memory, seconds
@@ -11,6 +13,9 @@ from .methods import Method
 from .networks import Subject
 from .results import Observed, Result, Times
 from .shipped import Work
+
+KEPT = 2**40
+"""Bytes that a second edit may keep of the first: all."""
 
 
 @dataclass
@@ -38,7 +43,18 @@ def compare(subject: Subject, method: Method, rounds: int) -> Result:
     ours, theirs = (first.pictures[name] for name in ("shipped", "naive"))
     difference = float((ours - theirs).abs().max() / theirs.abs().max())
     observed = Observed(first.rows.whole, first.rows.decoders, first.naive_rows.whole, memory, difference)
-    return Result(method.title, subject.name, *times, observed)
+    return Result(method.title, subject.name, *times, observed, second_edit(subject, method, rounds) if method.keeps else None)
+
+
+def second_edit(subject: Subject, method: Method, rounds: int) -> Times:
+    """What sampling once more takes with the features of the first time kept, as a part of what it takes without: a knob was turned, and
+    trajectories are there. RuntimeError where the pictures differ in a bit."""
+    kept = with_kept_features(subject.model, "host memory", KEPT)
+    plain, keeping = (method.prepare(replace(subject, model=model)).run for model in (subject.model, kept))
+    if not torch.equal(keeping(), plain()) or not torch.equal(keeping(), plain()):
+        raise RuntimeError(f"{method.title}, {subject.name}: the second edit is another picture")
+    spent = [(seconds(keeping), seconds(plain)) for _ in range(rounds)]
+    return Times(tuple(again / first for again, first in spent))
 
 
 def _round(subject: Subject, method: Method, beside: Work, looked_at) -> Round:

@@ -22,6 +22,8 @@ class Method:
     procedure: Callable[[Subject], Tensor]
     transformers: bool = False
     """Whether it works on networks that are no UNet."""
+    keeps: bool = True
+    """Whether a second edit of the same pictures has streams to skip."""
 
     def serves(self, subject: Subject) -> bool:
         return self.transformers or is_unet(subject.model)
@@ -31,6 +33,6 @@ METHODS = {
     "free_prompt_editing": Method("Free-Prompt-Editing", shipped.free_prompt_editing, naive.free_prompt_editing, transformers=True),
     "specref": Method("SpecRef", shipped.specref, naive.specref),
     "tf_icon": Method("TF-ICON", shipped.tf_icon, naive.tf_icon),
-    "freecompose": Method("FreeCompose, removal", shipped.freecompose, naive.freecompose),
-    "injectfusion": Method("InjectFusion", shipped.injectfusion, naive.injectfusion),
+    "freecompose": Method("FreeCompose, removal", shipped.freecompose, naive.freecompose, keeps=False),
+    "injectfusion": Method("InjectFusion", shipped.injectfusion, naive.injectfusion, keeps=False),
 }
