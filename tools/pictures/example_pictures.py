@@ -30,10 +30,13 @@ def pictures() -> dict[str, Callable[[], Example]]:
     from graft.miniature.scenes.scene import Scene, Thing
 
     car, house = Thing("car", "red", x=0.42, y=0.86, size=0.5, individual=1), Thing("house", "yellow", y=0.86, size=0.56, individual=2)
-    mushroom, rabbit = Thing("mushroom", "red", x=0.3, y=0.86, size=0.5, individual=3), Thing("rabbit", x=0.7, y=0.9, size=0.44, individual=3)
+    mushroom, rabbit = (
+        Thing("mushroom", "red", x=0.3, y=0.86, size=0.5, individual=3),
+        Thing("rabbit", x=0.7, y=0.9, size=0.44, individual=3),
+    )
     snowman, owl = Thing("snowman", x=0.27, y=0.86, size=0.55, individual=2), Thing("owl", x=0.68, y=0.88, size=0.5, individual=2)
     teapot = Thing("teapot", "yellow", x=0.44, y=0.86, size=0.46, individual=4)
-    fish, star = Thing("fish", "blue", y=0.84, size=0.5, individual=5), Thing("star", "orange", y=0.86, size=0.5)
+    green, red = (Thing("apple", colour, y=0.86, size=0.52) for colour in ("green", "red"))
     robot = Thing("robot", "green", x=0.62, y=0.88, size=0.52, individual=1)
     return {
         "graft_car_on_beach": lambda: with_shadow(Scene("shore", things=(car,), texture=3)),
@@ -43,9 +46,9 @@ def pictures() -> dict[str, Callable[[], Example]]:
         "graft_owl": lambda: with_object(Scene("meadow", things=(owl,), texture=2), CLOSE),
         "graft_night": lambda: box_of(Scene("meadow", light="night", texture=7), teapot),
         "graft_teapot": lambda: with_object(Scene("sand", things=(teapot,), texture=2), CLOSE),
-        "graft_blue_fish": lambda: with_object(Scene("sand", things=(fish,), texture=4)),
-        "graft_star": lambda: with_object(Scene("snow", things=(star,), texture=4), CLOSE),
-        "graft_pasted_robot": lambda: pasted(Scene("snow", things=(robot,)), Scene("shore", light="evening", texture=6)),
+        "graft_green_apple": lambda: with_object(Scene("snow", things=(green,), texture=4)),
+        "graft_red_apple": lambda: with_object(Scene("meadow", things=(red,), texture=6), CLOSE),
+        "graft_pasted_robot": lambda: pasted(Scene("snow", "ink drawing", things=(robot,)), Scene("meadow", texture=6)),
     }
 
 

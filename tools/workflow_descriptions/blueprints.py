@@ -44,7 +44,8 @@ def blueprints() -> list[Subgraph]:
     ]
 
 
-def remove_object() -> Subgraph:
+def remove_object(polish: int | None = None) -> Subgraph:
+    """`polish` is how many iterations come after, for what is finest."""
     task = Subgraph(
         "Remove Object",
         "Removes an object from a picture; what was behind it is painted anew. Paint the mask over the object and its shadow. "
@@ -68,7 +69,12 @@ def remove_object() -> Subgraph:
             model,
             freecompose.encode_picture(task, model, fitted.picture),
             prompts,
-            Choice("removal", mask=region, iterations=task.input("iterations", 150)),
+            Choice(
+                "removal",
+                mask=region,
+                iterations=task.input("iterations", 150),
+                **({} if polish is None else {"polish_iterations": polish}),
+            ),
             freecompose.keep_look(task, model),
             guidance=task.input("guidance"),
             optimizer=task.input("optimizer"),
@@ -235,7 +241,6 @@ def edit_with_reference(**case: str | float | Choice) -> Subgraph:
         source,
         target,
         self_end=task.input("keep_shape", 0.5),
-        start=0.08,
         threshold=task.input("threshold", 0.4),
         words=new,
         places=(old, new),
@@ -243,7 +248,7 @@ def edit_with_reference(**case: str | float | Choice) -> Subgraph:
         grid=task.input("word_map_grid"),
         steps=task.input("steps", 50),
         cfg=task.input("cfg", 7.5),
-        **{"mode": "refine", **case},
+        **{"mode": "refine", "start": 0.08, **case},
     )
     inverted = specref.invert_both(task, model, case, fitted.picture, referred.picture)
     with task.group("3 Edit", below=inverted.box) as box:

@@ -172,13 +172,13 @@ def pasted(graph: Graph) -> dict[str, Output]:
 
 
 def _referred(graph: Graph) -> dict[str, Output]:
-    picture = load(graph, "Your picture", "graft_blue_fish.png")
-    reference = load(graph, "Your reference: paint the object", "graft_star.png")
+    picture = load(graph, "Your picture", "graft_green_apple.png")
+    reference = load(graph, "Your reference: paint the object", "graft_red_apple.png")
     return {"picture": picture["IMAGE"], "reference": reference["IMAGE"], "reference_mask": reference["MASK"]}
 
 
 def _mixed(graph: Graph) -> dict[str, Output]:
-    look, content = load(graph, "The look", "graft_star.png"), load(graph, "The content", EXAMPLE)
+    look, content = load(graph, "The look", "graft_house.png"), load(graph, "The content", EXAMPLE)
     return {"look": look["IMAGE"], "content": content["IMAGE"]}
 
 
@@ -198,8 +198,12 @@ TASKS = (
         "grass, sky, a wall, water close over the gap, within minutes; what lies beyond the mask and its *soft_edge* stays to the bit.",
         "know what was really there, or remove an object that fills the picture.",
         painted,
-        words={"what_it_shows": "a 3-D render of a red car on a shore by day", "without_the_object": "a 3-D render of an empty shore by day"},
-        settings={"grow_mask": 2, "soft_edge": 2, "iterations": 100, "guidance": 1.5, **RULE},
+        words={
+            "what_it_shows": "a 3-D render of a red car on a shore by day",
+            "without_the_object": "a 3-D render of an empty shore by day",
+        },
+        small=lambda: blueprints.remove_object(polish=60),
+        settings={"grow_mask": 3, "soft_edge": 2, "iterations": 100, "guidance": 1.5, **RULE},
     ),
     Easy(
         blueprints.edit_by_prompt,
@@ -276,7 +280,7 @@ TASKS = (
         pasted,
         words={"what_it_shows": "a 3-D render of a yellow teapot on a meadow at night"},
         small=lambda: blueprints.harmonise(**RULE),
-        settings={"iterations": 80, "guidance": 3.0, "grow_mask": 12, "soft_edge": 2},
+        settings={"iterations": 80, "guidance": 2.0, "grow_mask": 8, "soft_edge": 2},
         model=Place(column=1, row=-1),
         result=Place(column=0, row=1),
     ),
@@ -297,19 +301,15 @@ TASKS = (
         "copy lettering or a face; change what no word names. With a *mask* your picture stays to the bit outside it.",
         _referred,
         words={
-            "what_it_shows": "a photo of a ball on snow",
-            "what_it_should_show": "a photo of a cube on snow",
-            "old_words": "ball",
-            "new_words": "cube",
+            "what_it_shows": specref.SMALL.source,
+            "what_it_should_show": specref.SMALL.target,
+            "old_words": specref.SMALL.places[0],
+            "new_words": specref.SMALL.places[1],
         },
         small=lambda: blueprints.edit_with_reference(
-            mode="replace",
-            layers=Choice("all"),
-            self_layers="all",
-            blend_threshold=0.6,
-            background="the source's trajectory",
+            **{name: getattr(specref.SMALL, name) for name in ("mode", "start", "layers", "self_layers", "blend_threshold", "background")}
         ),
-        settings={"keep_shape": 0.4, "threshold": 0.3, "word_map_grid": "half", "steps": 25, "cfg": 3.5},
+        settings={"keep_shape": 0.8, "threshold": 0.5, "word_map_grid": "half", "steps": 25, "cfg": 3.5},
     ),
     Easy(
         blueprints.mix,

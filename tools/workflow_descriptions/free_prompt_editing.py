@@ -19,8 +19,8 @@ from . import (
     show_enlarged,
     steps_of,
 )
-from .notes import MINIATURE as MINIATURE_MODEL
 from .notes import KNOWS, ReadMe, add_note
+from .notes import MINIATURE as MINIATURE_MODEL
 
 REAL = "Free-Prompt-Editing"
 SYNTHETIC = "Free-Prompt-Editing of a generation"

@@ -48,7 +48,9 @@ def _synthetic() -> Graph:
 
 
 def _miniature() -> Graph:
-    graph = Graph(MINIATURE, "Paint a thing of a drawn scene anew in another place, with the look it has; runs in under a minute on any machine.")
+    graph = Graph(
+        MINIATURE, "Paint a thing of a drawn scene anew in another place, with the look it has; runs in under a minute on any machine."
+    )
     add_note(
         graph,
         ReadMe(
@@ -72,7 +74,9 @@ def _miniature() -> Graph:
         sigmas = steps_of(graph, model, steps=30)
         trajectory = invert(graph, model, scene["picture"], empty, sigmas)
     with graph.group("3 Edit", below=inversion) as edit:
-        target = graph.add("CLIPTextEncode", title="What it should show", clip=model.clip, text=f"a 3-D render of a {THING} on a shore by day")[0]
+        target = graph.add(
+            "CLIPTextEncode", title="What it should show", clip=model.clip, text=f"a 3-D render of a {THING} on a shore by day"
+        )[0]
         edited = graph.add(
             "GraftReplaceKeysAndValues",
             model=model.unet,

@@ -7,9 +7,24 @@ from dataclasses import dataclass, field
 
 from graph import Choice, Graph, Output, Place
 
-from . import SD15, Drawn, Model, draw, encode, invert, load_checkpoint, load_miniature, record, sample, sampling, show, show_enlarged, steps_of
-from .notes import MINIATURE as MINIATURE_MODEL
+from . import (
+    SD15,
+    Drawn,
+    Model,
+    draw,
+    encode,
+    invert,
+    load_checkpoint,
+    load_miniature,
+    record,
+    sample,
+    sampling,
+    show,
+    show_enlarged,
+    steps_of,
+)
 from .notes import KNOWS, ReadMe, add_note
+from .notes import MINIATURE as MINIATURE_MODEL
 
 MINIATURE = "Prompt-to-Prompt (miniature)"
 OLD, NEW, THING = "red", "blue", "mushroom"

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graph import Choice, Graph, Group, Node, Output, Place
+from graph import Choice, Graph, Group, Output, Place
 
 from . import (
     SD15,
     Checkpoint,
+    Drawn,
     Model,
+    draw,
     encode,
     invert,
     load_checkpoint,
@@ -181,22 +183,22 @@ CASES = (
 )
 
 SMALL = Case(
-    "ball to cube",
-    "a green ball",
-    "a red cube",
-    "a photo of a ball on snow",
-    "a photo of a cube on snow",
+    "apple after another",
+    "a green apple",
+    "a red apple",
+    "a 3-D render of an apple in snow by day",
+    "a 3-D render of an apple in snow by day",
     "replace",
-    self_end=0.4,
-    start=0.08,
-    threshold=0.3,
-    words="cube",
-    places=("ball", "cube"),
+    self_end=0.8,
+    start=0.4,
+    threshold=0.5,
+    words="apple",
+    places=("apple", "apple"),
     masked=True,
     layers=Choice("all"),
     self_layers="all",
     grid="half",
-    blend_threshold=0.6,
+    blend_threshold=0.7,
     background="the source's trajectory",
     steps=25,
     cfg=3.5,
@@ -273,19 +275,19 @@ def _read_me(case: Case, checkpoint: Checkpoint) -> ReadMe:
 def _miniature() -> Graph:
     graph = Graph(
         MINIATURE,
-        "Reshape an object of a drawn scene and give it the look of another one; runs in seconds on any machine.",
+        "Give an object of a drawn scene the look of another one; runs in seconds on any machine.",
         thumbnail=("1 input", "2 reference", "3 result"),
     )
     add_note(
         graph,
         ReadMe(
             "SpecRef on the miniature",
-            "The prompt turns a ball into a cube and does not say its colour; the reference does. A third scene draws what should come out: "
+            "The prompts say *apple* and no colour; the reference says which. A third scene draws what should come out: "
             "compare **3 result** with **4 ground truth**.",
             MINIATURE_MODEL,
             turn="another colour of the reference, then *threshold* and *start_percent* of Reference Attention. "
             "**Too little takes the look?** Lower both.",
-            expect="a cube in the ball's place and the reference's colour, on the picture's own ground. "
+            expect="the picture's apple in the reference's colour, on its own ground. "
             "It works best where object and reference have a similar place, size and shape.",
             cannot="take the look whole in every scene: in some the object takes only a part of it, or moves a little; the evaluation counts how often.",
             more="*layers* is *all* and *word_map_grid* is *half* here: the paper's rules are made for pictures of 512 pixels.",
@@ -293,9 +295,10 @@ def _miniature() -> Graph:
     )
     with graph.group("1 Model and pictures"):
         model = load_miniature(graph)
-        picture = _scene(graph, "Picture", "snow", "ball", "green")
-        reference = _scene(graph, "Reference", "night", "cube", "red")
-        truth = _scene(graph, "Ground truth", "snow", "cube", "red")
+        picture, reference, truth = (
+            draw(graph, Drawn("apple", colour, size=0.52), title=title, ground=ground)
+            for title, colour, ground in (("Picture", "green", "snow"), ("Reference", "red", "meadow"), ("Ground truth", "red", "snow"))
+        )
         show_enlarged(graph, picture["picture"], "1 input")
         show_enlarged(graph, reference["picture"], "2 reference")
         show_enlarged(graph, truth["picture"], "4 ground truth")
@@ -304,21 +307,6 @@ def _miniature() -> Graph:
         result = edit(graph, model, SMALL, inverted, reference["object_mask"])
         show_enlarged(graph, result, "3 result", save_as="Graft/specref")
     return graph
-
-
-def _scene(graph: Graph, title: str, ground: str, shape: str, colour: str) -> Node:
-    """A drawn scene; the object of all of them stands at one place."""
-    return graph.add(
-        "GraftMiniatureScene",
-        title=title,
-        ground=ground,
-        first_shape=shape,
-        first_colour=colour,
-        first_x=0.4,
-        first_y=0.75,
-        first_size=0.18,
-        at=Place(column=0),
-    )
 
 
 def invert_both(graph: Graph, model: Model, case: Case, picture: Output, reference: Output) -> Inverted:
