@@ -162,7 +162,7 @@ def exceptional_prompt(nodes: Nodes) -> Image.Image:
 def trajectory(nodes: Nodes) -> Image.Image:
     """What Show Trajectory gives for a recorded generation, above, and for an inverted picture."""
     recorded, _ = _recorded(nodes, YELLOW, nodes.fresh())
-    rows = [row(nodes.frames(own, 3), side=SIDE) for own in (recorded, nodes.inverted(scene()))]
+    rows = [row(nodes.frames(own, 3), side=120) for own in (recorded, nodes.inverted(scene()))]
     page = Image.new("RGB", (rows[0].width, 2 * rows[0].height + GAP), "white")
     page.paste(rows[0], (0, 0))
     page.paste(rows[1], (0, rows[0].height + GAP))
@@ -239,7 +239,7 @@ def keep_outside_mask(nodes: Nodes) -> Image.Image:
     drawn = render(car(x=0.42, y=0.84, size=0.6), 192, 128)
     picture, mask = torch.from_numpy(drawn.picture)[None], torch.from_numpy(drawn.objects + drawn.shadows).clamp(0, 1)
     fitted, _, frame = nodes("FitPicture", image=picture, size=192, multiple=64)
-    start = nodes("StartFromTrajectory", model=nodes.model, trajectory=nodes.inverted(fitted), skip=0.3)
+    start = nodes("StartFromTrajectory", model=nodes.model, trajectory=nodes.inverted(fitted), skip=0.4)
     edited = nodes.sampled(nodes.model, RED, start)
     (kept,) = nodes("KeepOutsideMask", image=picture, edited=edited, grow=8, feather=4, colour="as edited", mask=mask, frame=frame)
     return row([picture[0], edited[0], kept[0]], side=192)
