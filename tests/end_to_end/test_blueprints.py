@@ -188,7 +188,12 @@ def test_a_word_that_is_not_there_is_said_by_the_blueprint_and_its_input(server,
     graph = Graph("No such word")
     model = load_miniature(graph)
     picture = easy.load(graph, "picture", server.client.upload_image(photograph((64, 64), 0), "words.png").filename)
-    words = {"what_it_shows": "a watercolour of an owl", "what_it_should_show": "a watercolour of a robot", "old_words": "cat", "new_words": "robot"}
+    words = {
+        "what_it_shows": "a watercolour of an owl",
+        "what_it_should_show": "a watercolour of a robot",
+        "old_words": "cat",
+        "new_words": "robot",
+    }
     result = easy.place(graph, blueprints.swap_word(), model, picture=picture["IMAGE"], size=64, steps=4, **words)
     graph.add("PreviewImage", images=result["picture"])
     said = refused(server, object_info, graph)

@@ -62,7 +62,9 @@ def test_the_page_shows_pictures_settings_and_what_they_are_worth_on_a_phone_too
         assert page.locator("img").evaluate_all("images => images.map(image => image.naturalWidth)") == [60, 60], "painted, and the result"
         assert page.get_by_text("These pictures mean nothing").count() == 1
         settings = page.locator("sub").inner_text()
-        assert "size: 64; grow_mask: 1; iterations: 2" in settings and f"without_the_object: {remove.words['without_the_object']}" in settings
+        assert (
+            "size: 64; grow_mask: 1; iterations: 2" in settings and f"without_the_object: {remove.words['without_the_object']}" in settings
+        )
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     finally:
         page.close()

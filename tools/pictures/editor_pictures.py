@@ -42,7 +42,7 @@ VIEWS = {
     "remove_object": View("Try 1 Remove Object (miniature)"),
     "remove_object_inside": View("Try 1 Remove Object (miniature)", enter="Remove Object"),
     "freecompose_miniature": View("FreeCompose removal (miniature)"),
-    "tf_icon_miniature": View("TF-ICON photo into drawing (miniature)"),
+    "tf_icon_miniature": View("TF-ICON into an ink drawing (miniature)"),
     "specref_miniature": View("SpecRef (miniature)"),
     "prompt_to_prompt_miniature": View("Prompt-to-Prompt (miniature)"),
     "unnaturalness_map_miniature": View("Unnaturalness Map (miniature)"),

@@ -162,7 +162,7 @@ def exceptional_prompt(nodes: Nodes) -> Image.Image:
 def trajectory(nodes: Nodes) -> Image.Image:
     """What Show Trajectory gives for a recorded generation, above, and for an inverted picture."""
     recorded, _ = _recorded(nodes, YELLOW, nodes.fresh())
-    rows = [row(nodes.frames(own, 3), side=160) for own in (recorded, nodes.inverted(scene()))]
+    rows = [row(nodes.frames(own, 3), side=120) for own in (recorded, nodes.inverted(scene()))]
     page = Image.new("RGB", (rows[0].width, 2 * rows[0].height + GAP), "white")
     page.paste(rows[0], (0, 0))
     page.paste(rows[1], (0, rows[0].height + GAP))
@@ -199,8 +199,7 @@ def _redrawn(nodes: Nodes, source, text: str, source_text: str):
 
 def record_trajectory(nodes: Nodes) -> Image.Image:
     """A generation, the second prompt from the same noise beside it, and the second prompt without it."""
-    thing = "of a green teapot on sand by day"
-    first, second, start = f"a 3-D render {thing}", f"a watercolour {thing}", nodes.fresh(batch=5)
+    first, second, start = YELLOW, "an ink drawing of a car on a meadow by day", nodes.fresh()
     source, latent = _recorded(nodes, first, start)
     pictures = nodes.laboratory.decode(latent["samples"]), _redrawn(nodes, source, second, first), nodes.sampled(nodes.model, second, start)
     return row([batch[-1] for batch in pictures])
@@ -240,19 +239,19 @@ def keep_outside_mask(nodes: Nodes) -> Image.Image:
     drawn = render(car(x=0.42, y=0.84, size=0.6), 192, 128)
     picture, mask = torch.from_numpy(drawn.picture)[None], torch.from_numpy(drawn.objects + drawn.shadows).clamp(0, 1)
     fitted, _, frame = nodes("FitPicture", image=picture, size=192, multiple=64)
-    start = nodes("StartFromTrajectory", model=nodes.model, trajectory=nodes.inverted(fitted), skip=0.2)
+    start = nodes("StartFromTrajectory", model=nodes.model, trajectory=nodes.inverted(fitted), skip=0.4)
     edited = nodes.sampled(nodes.model, RED, start)
     (kept,) = nodes("KeepOutsideMask", image=picture, edited=edited, grow=8, feather=4, colour="as edited", mask=mask, frame=frame)
     return row([picture[0], edited[0], kept[0]], side=192)
 
 
 def mask_keys_and_values(nodes: Nodes) -> Image.Image:
-    """A generation, the mask over what no prompt asked for, and the same noise with what is under the mask unseen."""
+    """A generation without a prompt, the mask over a thing in it, and the same noise with what is under the mask unseen."""
     import torch
 
-    text, (noise, sigmas, latent) = "", nodes.fresh(batch=3)
+    text, (noise, sigmas, latent) = "", nodes.fresh()
     mask = torch.zeros(1, 128, 128)
-    mask[:, 32:92, 32:100] = 1
+    mask[:, 8:82, 48:120] = 1
     (masked,) = nodes(
         "MaskKeysAndValues",
         model=nodes.model,
