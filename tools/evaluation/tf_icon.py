@@ -161,7 +161,11 @@ def _placed(scenes: list[tuple[Scene, Scene, Scene]]) -> Cases:
 
 
 def _case(
-    rng: np.random.Generator, across: bool, light: Light | None = None, reference_light: Light | None = None, styles: tuple[Style, ...] = STYLES
+    rng: np.random.Generator,
+    across: bool,
+    light: Light | None = None,
+    reference_light: Light | None = None,
+    styles: tuple[Style, ...] = STYLES,
 ) -> tuple[Scene, Scene, Scene]:
     """Main scene, reference and truth. The two grounds differ, and the styles if `across`; the light is the same unless given."""
     truth = sample_scene(rng, count=2, light=light, style=str(rng.choice(styles)))
