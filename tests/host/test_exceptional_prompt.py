@@ -17,6 +17,7 @@ from graft.host.engine.exceptional_prompt import TOKEN, encode_exceptional_promp
 from graft.host.engine.prompts import encode_prompt, prompts_of
 from graft.host.errors import GraftError
 from graft.host.models import miniature
+from graft.miniature.network import TEXT_TOKENS
 from graft.nodes.prompts import ExceptionalPrompt
 from tiny_models import CONTEXT, fill, prompt, sample, watched
 
@@ -29,6 +30,8 @@ LAYOUTS = {
     "refiner": (lambda **_: SD1Tokenizer(clip_name="g"), SDXLRefinerClipModel, {"g": SMALL}),
 }
 ENCODERS = {"sd1": "l", "sd2": "h", "sdxl": "lg", "refiner": "g", "miniature": "l"}
+LENGTHS = {"miniature": TEXT_TOKENS}
+"""Of prompts, in tokens, where it is not 77."""
 
 
 @cache
@@ -58,14 +61,16 @@ def positions(clip, encoder: str) -> torch.Tensor:
 
 
 def without_positions(layout: str, layer: int | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """States and pooled output of 77 times the token's number, by the host, in a copy that knows no positions."""
+    """States and pooled output of as many times the token's number as prompts have tokens, by the host, in a copy that knows no positions."""
     twin = made(layout).clone()
     twin.cond_stage_model = copy.deepcopy(twin.cond_stage_model)
     for encoder in ENCODERS[layout]:
         positions(twin, encoder).zero_()
     if layer is not None:
         twin.cond_stage_model.set_clip_options({"layer": layer})
-    states, pooled = twin.cond_stage_model.encode_token_weights({encoder: [[(TOKEN, 1.0)] * 77] for encoder in ENCODERS[layout]})
+    states, pooled = twin.cond_stage_model.encode_token_weights(
+        {encoder: [[(TOKEN, 1.0)] * LENGTHS.get(layout, 77)] for encoder in ENCODERS[layout]}
+    )
     return states, pooled
 
 
@@ -75,7 +80,7 @@ def test_it_is_the_token_everywhere_in_a_text_model_without_positions(clip, layo
     clip.clip_layer(layer)
     ((states, options),) = ExceptionalPrompt.EXECUTE_NORMALIZED(clip=clip)[0]
     expected, pooled = without_positions(layout, layer)
-    assert states.shape == expected.shape and states.shape[1] == 77
+    assert states.shape == expected.shape and states.shape[1] == LENGTHS.get(layout, 77)
     torch.testing.assert_close(states, expected, rtol=1e-4, atol=3e-5)
     torch.testing.assert_close(options["pooled_output"], pooled, rtol=1e-4, atol=3e-5)
 

@@ -16,6 +16,7 @@ from graft.host.models import miniature
 from graft.host.models.vgg import BACKBONE, LINEAR, SHIFT, SLICES, vgg_features
 from graft.host.samplers import perceptual
 from graft.host.samplers.perceptual import PerceptualLoss, PrivateVae
+from graft.miniature.network import LATENT_CHANNELS
 from graft.optimization.perceptual import PictureLoss, Region
 from random_weights import fill
 from tiny_models import noise
@@ -138,10 +139,10 @@ def test_only_vaes_of_pictures_that_gradients_can_go_through_are_taken(sd1):
 
 
 def test_the_miniatures_vae_and_latents_alone_work_too():
-    model, vae = miniature.load_model(), miniature.load_vae()
-    latent = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    model, vae = miniature.load_unet(), miniature.load_vae()
+    latent = torch.randn(2, LATENT_CHANNELS, 16, 16, generator=torch.Generator().manual_seed(0))
     for network in ("vae", "latent"):
-        loss = PerceptualLoss(network, vae).prepare(model, latent, [(torch.ones(1, 64, 64), 0.3)])
+        loss = PerceptualLoss(network, vae).prepare(model, latent, [(torch.ones(1, 128, 128), 0.3)])
         gradient = loss.gradient(model.model.process_latent_in(latent + 0.1))
         assert gradient.shape == latent.shape and bool(gradient.isfinite().all()) and bool(gradient.any())
 

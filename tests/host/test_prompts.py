@@ -14,6 +14,7 @@ from graft.attention.words import WordError
 from graft.host.engine.prompts import PROMPTS_KEY, encode_prompt, prompts_of, read_prompt
 from graft.host.errors import GraftError
 from graft.host.models.miniature import MiniatureTokenizer, load_clip
+from graft.miniature.network import TEXT_TOKENS
 from graft.nodes.prompts import EncodePrompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -335,7 +336,7 @@ def miniature():
         return load_clip()
 
 
-@pytest.mark.parametrize("text", ["a red ball on grass", "a (red:1.3) ball", "", "red " * 80])
+@pytest.mark.parametrize("text", ["a red car on a meadow", "a (red:1.3) car", "", "red " * 80])
 def test_a_prompt_is_encoded_as_the_host_does(miniature, text):
     """Oracle: what CLIPTextEncode does."""
     ((states, options),) = encode_prompt(miniature, text)
@@ -347,9 +348,11 @@ def test_a_prompt_is_encoded_as_the_host_does(miniature, text):
 
 def test_the_words_states_are_at_their_positions(miniature):
     """CLIP looks back only: the first states that another word changes are its own."""
-    ((first, options),), ((second, _),) = (encode_prompt(miniature, text) for text in ("a red ball, on grass", "a red cube, on grass"))
+    ((first, options),), ((second, _),) = (
+        encode_prompt(miniature, text) for text in ("a red car, on a meadow", "a red guitar, on a meadow")
+    )
     changed = (first != second).any(dim=-1)[0].nonzero()[:, 0]
-    assert options[PROMPTS_KEY][0].find("ball", "words") == (int(changed[0]),)
+    assert options[PROMPTS_KEY][0].find("car", "words") == (int(changed[0]),)
 
 
 def test_vectors_of_an_embedding_are_at_their_words_positions(miniature, tmp_path):
@@ -358,7 +361,7 @@ def test_vectors_of_an_embedding_are_at_their_words_positions(miniature, tmp_pat
     states = []
     for value in (0.0, 1.0):
         save_file({"emb": torch.full((2, size), value)}, tmp_path / "style.safetensors")
-        ((encoded, options),) = encode_prompt(texts, "a red embedding:style ball")
+        ((encoded, options),) = encode_prompt(texts, "a red embedding:style car")
         states.append(encoded)
     changed = (states[0] != states[1]).any(dim=-1)[0].nonzero()[:, 0]
     assert options[PROMPTS_KEY][0].find("embedding:style", "words") == (3, 4)
@@ -374,29 +377,29 @@ def test_a_conditioning_without_words_is_refused_by_the_name_of_its_input(miniat
 def test_a_conditioning_joined_with_another_is_refused(miniature):
     """ConditioningConcat keeps the options of the first."""
     ((states, options),) = encode_prompt(miniature, "a dog")
-    with pytest.raises(GraftError, match=r"positive: it has 154 tokens, the prompt it was encoded from 77"):
+    with pytest.raises(GraftError, match=rf"positive: it has {2 * TEXT_TOKENS} tokens, the prompt it was encoded from {TEXT_TOKENS},"):
         prompts_of(torch.cat([states, states], dim=1).shape[1], options, "positive")
 
 
 def test_every_entry_of_a_schedule_gets_the_words(miniature):
-    tokens = miniature.tokenize("a red ball")
+    tokens = miniature.tokenize("a red car")
     ((states, options),) = miniature.encode_from_tokens_scheduled(tokens)
     scheduled = SimpleNamespace(
         tokenizer=miniature.tokenizer,
         tokenize=miniature.tokenize,
         encode_from_tokens_scheduled=lambda _: [[states, dict(options)], [states.expand(2, -1, -1), dict(options)]],
     )
-    first, second = encode_prompt(scheduled, "a red ball")
-    assert prompts_of(77, first[1], "positive") == (read_prompt(miniature, "a red ball"),)
-    assert prompts_of(77, second[1], "positive") == (read_prompt(miniature, "a red ball"),) * 2
+    first, second = encode_prompt(scheduled, "a red car")
+    assert prompts_of(TEXT_TOKENS, first[1], "positive") == (read_prompt(miniature, "a red car"),)
+    assert prompts_of(TEXT_TOKENS, second[1], "positive") == (read_prompt(miniature, "a red car"),) * 2
 
 
 def test_an_encoder_that_changes_the_number_of_tokens_is_refused(miniature):
     scheduled = SimpleNamespace(
         tokenizer=miniature.tokenizer, tokenize=miniature.tokenize, encode_from_tokens_scheduled=lambda _: [[torch.zeros(1, 10, 4), {}]]
     )
-    with pytest.raises(GraftError, match="clip: it encodes the 77 tokens of the prompt to 10 states"):
-        encode_prompt(scheduled, "a red ball")
+    with pytest.raises(GraftError, match=f"clip: it encodes the {TEXT_TOKENS} tokens of the prompt to 10 states"):
+        encode_prompt(scheduled, "a red car")
 
 
 def test_the_node_lists_the_words(miniature):

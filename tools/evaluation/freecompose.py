@@ -13,12 +13,16 @@ from graft.host.families.layers import fine_decoder_layers, require_unet
 from graft.host.samplers.guided import Prompts
 from graft.host.samplers.latent_optimization import MaskedKeys, Optimization, optimize
 from graft.host.samplers.perceptual import Masks, PerceptualLoss
-from graft.miniature.world import DAYLIT, STYLES, Scene, prompt_of, sample_scene
+from graft.miniature.scenes.prompts import prompt_of
+from graft.miniature.scenes.sampling import sample_scene
+from graft.miniature.scenes.scene import LIGHTS, STYLES, Scene
 from graft.optimization.descent import descend
 from scipy import ndimage
 from torch import Tensor
 
 from .laboratory import UNSEEN, Laboratory, Pictured, picture
+from .scenes import PAINTED, another
+from .swaps import SEAM
 
 BATCH = 8
 MASK_START, MASK_THRESHOLD = 4, 0.1
@@ -115,7 +119,7 @@ def described(settings: Optimization) -> str:
 
 @dataclass(frozen=True)
 class Pasted:
-    """Scenes whose last thing was cut from the same scene in another style or at another time of day, and pasted at its place.
+    """Scenes whose last thing was cut from the same scene in another style or another light, and pasted at its place.
 
     `truth` has the thing as the scene is drawn, with its shadow, `empty` is without it; `pictures` (B, H, W, 3) are pasted.
     """
@@ -143,12 +147,16 @@ class Pasted:
     @property
     def untouched(self) -> np.ndarray:
         """(B, H, W), bool: where neither the pasted things are nor their shadows would be."""
-        return ~grown(self.objects + np.stack([shadows[-1] for shadows in self.truth.shadows]), 2)
+        return ~grown(self.objects + np.stack([shadows[-1] for shadows in self.truth.shadows]), SEAM)
 
 
 def pasted_cases(rng: np.random.Generator, count: int, most_things: int = 1) -> Pasted:
-    """`count` scenes of one to `most_things` things, in turn with one of another style and of another ground."""
-    truth = picture(sample_scene(rng, count=int(rng.integers(1, most_things + 1))) for _ in range(count))
+    """`count` scenes of one to `most_things` things, in turn with one of another style and of another light, which ink does not show."""
+    scenes = [
+        sample_scene(rng, count=int(rng.integers(1, most_things + 1)), style=str(rng.choice(PAINTED if index % 2 else STYLES)))
+        for index in range(count)
+    ]
+    truth = picture(scenes)
     foreign = picture(_foreign(rng, scene, restyle=index % 2 == 0) for index, scene in enumerate(truth.scenes))
     empty = picture(scene.without(len(scene.things) - 1) for scene in truth.scenes)
     masks = torch.from_numpy(np.stack([objects[-1] for objects in truth.objects]))[..., None]
@@ -157,8 +165,8 @@ def pasted_cases(rng: np.random.Generator, count: int, most_things: int = 1) -> 
 
 def _foreign(rng: np.random.Generator, scene: Scene, restyle: bool) -> Scene:
     if restyle:
-        return scene.restyled(next(style for style in STYLES if style != scene.style))
-    return scene.regrounded(str(rng.choice(DAYLIT)) if scene.ground == "night" else "night")
+        return scene.restyled(another(STYLES, scene.style, rng))
+    return scene.relit(another(LIGHTS, scene.light, rng))
 
 
 def prompts_of(scenes: Sequence[Scene]) -> list[str]:

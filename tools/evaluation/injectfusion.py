@@ -20,11 +20,13 @@ from graft.hspace.slerp import Mixing
 from graft.inversion.trajectory import Trajectory
 from graft.miniature.face_judge import FaceJudge, load_face_judge
 from graft.miniature.faces import ATTRIBUTES, CONTENT, Face, render, sample_face
-from graft.miniature.world import Scene, sample_scene
+from graft.miniature.judge import Verdict
+from graft.miniature.scenes.scene import Scene
 from torch import Tensor
 
 from .laboratory import UNSEEN, Laboratory, picture
 from .report import Sheet, Table
+from .scenes import coloured_scene
 
 SEED = UNSEEN + 12
 STEPS, BATCH = 50, 32
@@ -249,17 +251,20 @@ def frechet_distance(some: np.ndarray, others: np.ndarray) -> float:
     return float(np.square(some.mean(0) - others.mean(0)).sum() + np.trace(one) + np.trace(other) - 2 * cross)
 
 
-SCENE_FACTS: dict[str, Callable[[Scene], str]] = {
-    "shape": lambda scene: scene.things[0].shape,
+Fact = Callable[[Scene | Verdict], str]
+SCENE_FACTS: dict[str, Fact] = {
+    "thing": lambda scene: scene.things[0].kind,
     "colour": lambda scene: scene.things[0].colour,
     "ground": lambda scene: scene.ground,
+    "light": lambda scene: scene.light,
     "style": lambda scene: scene.style,
 }
+"""Of a scene of one thing, and of what the judge sees."""
 
 
 def _scenes(laboratory: Laboratory, count: int) -> tuple[Table, Sheet]:
     rng = np.random.default_rng([SEED, 1])
-    originals, contents = ([sample_scene(rng, count=1) for _ in range(count)] for _ in range(2))
+    originals, contents = ([coloured_scene(rng) for _ in range(count)] for _ in range(2))
     studio = Studio(laboratory.model, laboratory.conditioning([""]), laboratory.vae)
     pictures = {"original": picture(originals).pictures, "content": picture(contents).pictures}
     original, content = (studio.inverted(shown) for shown in pictures.values())
@@ -283,8 +288,8 @@ def _scenes(laboratory: Laboratory, count: int) -> tuple[Table, Sheet]:
             }
         )
     note = (
-        f"{count} unseen pairs of scenes with one object, the empty prompt, {STEPS} steps, as much as there is to inject: gamma 1, omega 0, no boosting. "
-        "The paper calls InjectFusion on latent models a pilot. A result in which the judge sees no object follows neither."
+        f"{count} unseen pairs of scenes with one thing that shows its colour, the empty prompt, {STEPS} steps, as much as there is to inject: gamma 1, omega 0, no boosting. "
+        "The paper calls InjectFusion on latent models a pilot. A result in which the judge sees no thing follows neither."
     )
     table = Table("injectfusion_scenes", "InjectFusion on the scenes, a latent model", note, tuple(rows))
     return table, Sheet("injectfusion_scenes", pictures | results)

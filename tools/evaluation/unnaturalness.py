@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from graft.host.inspection.unnaturalness import Measure, shown, unnaturalness_map
+from graft.miniature.network import DOWNSCALE
 from scipy.stats import rankdata
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from .freecompose import Pasted, grown, pasted_cases
 from .laboratory import UNSEEN, Laboratory
 from .report import Sheet, Table
 
-DRAWS, TIMESTEPS, BATCH, BORDER = 18, (100, 300), 16, 4
+DRAWS, TIMESTEPS, BATCH, BORDER = 18, (100, 300), 16, DOWNSCALE
 """`BORDER` is in pixels: a cell."""
 
 MEASURES: dict[str, Measure] = {"unexpected": "unexpected", "all (paper)": "all"}
@@ -32,7 +33,7 @@ def run(laboratory: Laboratory, count: int = 64) -> tuple[list[Table], list[Shee
         for name, own in maps.items():
             sheet |= {name: pictures[name], f"{name}: {label}": _laid_over(own, pictures[name])}
     note = (
-        f"{count} pictures of one or two things, of which one was cut from the same scene in the other style, or by night instead of by day or the reverse, and the same with the thing as it would have been drawn. "
+        f"{count} pictures of one or two things, of which one was cut from the same scene in another style or another light, and the same with the thing as it would have been drawn. "
         f"{DRAWS} draws at timesteps {TIMESTEPS[0]} to {TIMESTEPS[1]}, empty prompt. Mean of the map in the thing with a border of {BORDER} pixels, elsewhere, and, as a part of that, where the thing's shadow is or should be; the ratio of the first two; the hottest pixel; "
         "the area under the ROC curve of pixels, which tells that region from elsewhere, mean over pictures. Told apart: the same of pictures, by their hottest pixel. "
         "Counted: change beyond what the noise explains, or all of it."
