@@ -11,11 +11,14 @@ from hosting.host_server import PACK
 TABLES = json.loads((PACK / "docs" / "evaluation.json").read_text(encoding="utf-8"))
 
 
-def test_the_page_begins_with_all_verdicts_out_of_its_tables():
+def test_the_page_begins_with_the_verdicts_out_of_its_tables():
+    """And with no others: of experiments that were not run on this world there is nothing to say yet."""
     page = (PACK / "docs" / "evaluation.md").read_text(encoding="utf-8").splitlines()
     written = summary(TABLES)
-    assert page[2 : 2 + len(written)] == written
-    assert len([line for line in written if line.startswith("| **")]) == len(LINES) == 11
+    assert TABLES and page[2 : 2 + len(written)] == written
+    measured = [line for line in LINES if {cell.table for cell in line.cells} <= TABLES.keys()]
+    assert len([line for line in written if line.startswith("| **")]) == len(measured) > 0
+    assert len(LINES) == 11
     assert {line.verdict for line in LINES} == {"works", "even", "in part", "does not"}
 
 

@@ -98,7 +98,7 @@ def test_every_change_has_a_case():
     assert CASES.keys() == CHANGES.keys()
 
 
-@pytest.mark.parametrize("name", CASES.keys() - {"remove"})
+@pytest.mark.parametrize("name", [name for name in CASES if name != "remove"])
 def test_the_truth_of_a_change_is_a_plain_drawing_of_the_changed_scene(name):
     """Oracle: the same node without a change, given the changed inputs."""
     values, described, words = CASES[name]
