@@ -79,10 +79,9 @@ def _miniature() -> Graph:
             "An owl cut out of an ink drawing is pasted into a 3-D render, and the model is asked, under noise, what it would change. **2 map** glows "
             "where that is more than the noise explains. Nothing says where the owl was pasted.",
             MINIATURE_MODEL,
-            turn=f"{KNOBS} Then *style* photo and *ground* sand in **Reference**: by day the ball itself fits, and only the place of the missing "
-            "shadow glows.",
-            expect="a glow at the ball, and at the place where its shadow should be. **4 map of the truth** is the map of the scene as it should look: "
-            "dark.",
+            turn=f"{KNOBS} Then *style* 3-D render in **Reference**: now the owl fits, and nothing glows, not even the place of the missing "
+            "shadow.",
+            expect="a glow at the owl. **4 map of the truth** is the map of the scene as it should look: nearly dark.",
             cannot=PROOF,
             more=f"{MEASURE}\n\nThe mask output can go into Optimize Latent. For your own pictures open **Unnaturalness Map**.",
         ),
