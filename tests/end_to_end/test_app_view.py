@@ -15,7 +15,7 @@ EASY = [path for path in build_workflows.files() if TASK.match(path.stem)]
 
 def test_a_form_has_the_open_widgets_of_its_nodes_under_the_titles_of_pictures(object_info):
     graph = Graph("A form")
-    picture = graph.add("LoadImage", title="Your picture", image="graft_meadow.png")
+    picture = graph.add("LoadImage", title="Your picture", image="graft_car_on_beach.png")
     scale = graph.add("PrimitiveFloat", value=0.5)
     resized = graph.add("ResizeImageMaskNode", input=picture[0], resize_type=Choice("scale by multiplier", multiplier=scale[0]))
     shown = graph.add("PreviewImage", images=resized[0])
