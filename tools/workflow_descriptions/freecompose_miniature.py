@@ -132,8 +132,7 @@ def _harmonisation() -> Graph:
             more="First the object comes into the scene's light: from the prompt of the scene it was cut from to that of the scene it is in. The article "
             "goes from no prompt to *A harmonious scene.*, which this model does not know; from no prompt to the scene's own, the teapot only gets "
             "brighter. *outside_weight* 0 keeps the rest. A second stage works around the object alone, from the prompt of the scene without the "
-            "object to that of the scene with it, for a shadow.\n\n"
-            + WHY_SGD.format(guidance=guidance),
+            "object to that of the scene with it, for a shadow.\n\n" + WHY_SGD.format(guidance=guidance),
         ),
     )
     with graph.group("1 Model and pictures"):

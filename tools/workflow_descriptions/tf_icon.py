@@ -208,9 +208,7 @@ def _miniature(case: Small) -> Graph:
         show_enlarged(graph, reference["picture"], "2 reference")
         show_enlarged(graph, truth["picture"], "5 ground truth")
     with graph.group("2 Place"):
-        placed = place(
-            graph, picture, reference["picture"], reference["object_mask"], truth["object_mask"], surround="average colour"
-        )
+        placed = place(graph, picture, reference["picture"], reference["object_mask"], truth["object_mask"], surround="average colour")
         show_enlarged(graph, placed["pasted"], "3 naive paste")
     with graph.group("3 Invert both") as box:
         prompt = graph.add("GraftExceptionalPrompt", clip=model.clip, at=Place(column=0))["conditioning"]
