@@ -66,8 +66,8 @@ def main() -> None:
     with torch.inference_mode():
         for axis in options.axis or AXES:
             for value in AXES[axis]:
-                print(f"{NAMES[axis]}: {value} ...", file=sys.stderr, flush=True)
                 points.append(measured(axis, value, options.rounds))
+                print(table(points[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     print(table(points))
     report = {"date": date.today().isoformat(), "machine": machine(), "points": [asdict(point) for point in points]}
     print(json.dumps(report))
